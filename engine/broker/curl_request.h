@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* curl_request.h - one request as libcurl wants it, nothing left to chance */
+#ifndef KENAZ_BROKER_CURL_REQUEST_H
+#define KENAZ_BROKER_CURL_REQUEST_H
+
+#include <curl/curl.h>
+
+#include "engine/base/buf.h"
+#include "engine/base/err.h"
+
+typedef size_t (*curl_request_take)(char *data, size_t size, size_t count,
+				    void *context);
+
+/* All borrowed until the handle is cleaned up. */
+struct curl_request {
+	const char *url;
+	const char *method;      /* GET or POST */
+	const char *unix_socket; /* path, or NULL for the network */
+	struct span body;
+	struct span ca_pem; /* copied; empty: the system's */
+	struct curl_slist *headers;
+	long connect_max_ms;
+	void *context;
+	curl_request_take on_header, on_body;
+	char *ret_text; /* CURL_ERROR_SIZE */
+};
+
+MUST_CHECK enum err curl_request_make(const struct curl_request *q,
+				      CURL **ret_easy);
+
+#endif
