@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * anthropic.c - what a request in Anthropic's dialect asks for
+ *
+ * Runs in: kenaz-gate.
+ * Trusts:  nothing: the body passed the strict tokenizer and no more.
+ * Never:   changes the body; overlooks a way to make the provider act outside
+ *	    the VM that it knows of, or lets an unknown kind of tool pass.
+ *
+ * Anthropic Messages, version 2023-06-01. A tool without a type, or of type
+ * "custom", is defined by the client and runs in the VM. Of the typed tools
+ * some run at the client too (bash, text_editor, computer, memory: their
+ * calls are tool_use blocks and are judged in the reply); all others act at
+ * the provider and are features, an unknown type as "unknown_tool:TYPE".
+ */
+#include "engine/gate/dialect.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/text.h"
+#include "engine/gate/anthropic_reply.h"
+#include "engine/proto/attrs.h"
+
+#define REQUEST_TOKENS_MAX (1u << 20)
+#define CONTENT_DEPTH_MAX  4u /* lists of blocks inside each other */
+
+struct inspection {
+	struct json doc;
+	struct request_facts *facts;
+	struct seen *seen;
+	char features[FEATURES_MAX][FEATURE_MAX_BYTES + 1];
+	size_t n_features;
+	char tool_names[ATTR_LIST_MAX_ITEMS][TOOL_NAME_MAX_BYTES + 1];
+	size_t n_tools;
+};
+
+static enum err refuse(struct inspection *in, enum err e, const char *why)
+{
+	(void)snprintf(in->facts->error_text, sizeof(in->facts->error_text),
+		       "%s", why);
+	return e;
+}
+
+static enum err add_feature(struct inspection *in, const char *kind,
+			    struct span detail)
+{
+	char name[FEATURE_MAX_BYTES + 1];
+	int len = snprintf(name, sizeof(name), "%s%s", kind,
+			   detail.len_bytes ? ":" : "");
+	size_t i;
+
+	if (len > 0 && detail.len_bytes)
+		(void)text_escape_line(detail, name + len,
+				       sizeof(name) - (size_t)len);
+	for (i = 0; i < in->n_features; i++)
+		if (strcmp(in->features[i], name) == 0)
+			return ERR_OK;
+	if (in->n_features == FEATURES_MAX)
+		return refuse(in, ERR_LIMIT, "too many provider-side features");
+	memcpy(in->features[in->n_features++], name, sizeof(name));
+	return ERR_OK;
+}
+
+/* A feature named after a string found in the request. */
+static enum err add_unknown(struct inspection *in, const char *kind,
+			    json_ref found)
+{
+	struct buf text;
+	enum err e;
+
+	buf_init(&text, BODY_MAX_BYTES);
+	e = json_string(&in->doc, found, &text);
+	if (e == ERR_OK)
+		e = add_feature(in, kind, buf_span(&text));
+	else if (e != ERR_MEMORY)
+		e = add_feature(in, kind, span_text("?"));
+	buf_fini(&text);
+	return e;
+}
+
+static const struct {
+	const char *prefix;  /* before the date */
+	const char *feature; /* NULL: runs at the client */
+} tool_kinds[] = {
+	{"bash_", NULL},
+	{"text_editor_", NULL},
+	{"computer_", NULL},
+	{"memory_", NULL},
+	{"web_search_", "web_search"},
+	{"web_fetch_", "web_fetch"},
+	{"code_execution_", "code_execution"},
+	{"tool_search_tool_", "tool_search"},
+	{"advisor_", "advisor"},
+	{"mcp_toolset", "mcp_servers"},
+};
+
+static bool is_date(struct span s)
+{
+	uint64_t date;
+
+	return s.len_bytes == 8 &&
+	       text_parse_u64(s, 20200101, 29991231, &date) == ERR_OK;
+}
+
+static void add_tool_name(struct inspection *in, json_ref name)
+{
+	/* The list is for the record; calls are judged one by one. */
+	if (in->n_tools < ATTR_LIST_MAX_ITEMS &&
+	    json_text(&in->doc, name, in->tool_names[in->n_tools],
+		      TOOL_NAME_MAX_BYTES + 1) == ERR_OK)
+		in->n_tools++;
+}
+
+static enum err inspect_tool(struct inspection *in, json_ref tool)
+{
+	json_ref type = json_get(&in->doc, tool, "type");
+	json_ref name = json_get(&in->doc, tool, "name");
+	char text[64];
+	size_t i;
+
+	if (!json_is(&in->doc, tool, JSON_OBJECT))
+		return refuse(in, ERR_FORMAT, "tools: not a list of objects");
+	if (type == JSON_NONE || json_is(&in->doc, type, JSON_NULL) ||
+	    json_string_is(&in->doc, type, "custom")) {
+		if (!json_is(&in->doc, name, JSON_STRING))
+			return refuse(in, ERR_FORMAT,
+				      "tools: a tool without a name");
+		add_tool_name(in, name);
+		return ERR_OK;
+	}
+	if (json_text(&in->doc, type, text, sizeof(text)) != ERR_OK)
+		return add_unknown(in, "unknown_tool", type);
+	for (i = 0; i < ARRAY_SIZE(tool_kinds); i++) {
+		size_t len = strlen(tool_kinds[i].prefix);
+
+		if (strncmp(text, tool_kinds[i].prefix, len) != 0)
+			continue;
+		if (tool_kinds[i].feature)
+			return add_feature(in, tool_kinds[i].feature,
+					   span_text(""));
+		if (!is_date(span_text(text + len)))
+			break;
+		add_tool_name(in, name);
+		return ERR_OK;
+	}
+	return add_unknown(in, "unknown_tool", type);
+}
+
+static enum err inspect_tools(struct inspection *in)
+{
+	json_ref tools = json_get(&in->doc, JSON_ROOT, "tools");
+	enum err e = ERR_OK;
+
+	if (tools == JSON_NONE || json_is(&in->doc, tools, JSON_NULL))
+		return ERR_OK;
+	if (!json_is(&in->doc, tools, JSON_ARRAY))
+		return refuse(in, ERR_FORMAT, "tools: not a list");
+	JSON_EACH (&in->doc, tool, tools) {
+		e = inspect_tool(in, tool);
+		if (e != ERR_OK)
+			return e;
+	}
+	return ERR_OK;
+}
+
+/* Where an image's or document's bytes come from. */
+static enum err inspect_source(struct inspection *in, json_ref block,
+			       json_ref source)
+{
+	static const char *const inside[] = {"base64", "text", "content"};
+	const struct json *j = &in->doc;
+	json_ref type = json_get(j, source, "type");
+	char kind[32];
+	size_t i;
+
+	if (json_string_is(j, type, "url")) {
+		if (json_text(j, json_get(j, block, "type"), kind,
+			      sizeof(kind)) != ERR_OK ||
+		    (strcmp(kind, "image") != 0 &&
+		     strcmp(kind, "document") != 0))
+			return add_feature(in, "url", span_text(""));
+		return add_feature(in,
+				   kind[0] == 'i' ? "url_image"
+						  : "url_document",
+				   span_text(""));
+	}
+	if (json_string_is(j, type, "file"))
+		return add_feature(in, "file_id", span_text(""));
+	for (i = 0; i < ARRAY_SIZE(inside); i++)
+		if (json_string_is(j, type, inside[i]))
+			return ERR_OK;
+	return add_unknown(in, "unknown_source", type);
+}
+
+static void note_result(struct inspection *in, json_ref block)
+{
+	struct request_facts *f = in->facts;
+	json_ref id_at = json_get(&in->doc, block, "tool_use_id");
+	char id[CALL_ID_MAX_BYTES + 1];
+	bool failed = false;
+
+	if (json_text(&in->doc, id_at, id, sizeof(id)) != ERR_OK ||
+	    id[0] == '\0' || seen_has(in->seen, span_text(id)))
+		return;
+	(void)!json_bool(&in->doc, json_get(&in->doc, block, "is_error"),
+			 &failed);
+	/* One that does not fit is reported with the next request. */
+	if (attrs_put_text(&f->results, id,
+			   span_text(failed ? "error" : "ok")) == ERR_OK)
+		seen_add(in->seen, span_text(id));
+}
+
+static enum err inspect_content(struct inspection *in, json_ref content,
+				unsigned depth);
+
+static enum err inspect_block(struct inspection *in, json_ref block,
+			      unsigned depth)
+{
+	const struct json *j = &in->doc;
+	json_ref source = json_get(j, block, "source");
+	json_ref type = json_get(j, block, "type");
+	enum err e = ERR_OK;
+
+	if (!json_is(j, block, JSON_OBJECT) || !json_is(j, type, JSON_STRING))
+		return refuse(in, ERR_FORMAT, "content: a block without type");
+	/* A call's input is the agent's own; nothing in it is fetched. */
+	if (json_string_is(j, type, "tool_use"))
+		return ERR_OK;
+	if (json_string_is(j, type, "container_upload"))
+		e = add_feature(in, "container", span_text(""));
+	if (e == ERR_OK && json_get(j, block, "file_id") != JSON_NONE)
+		e = add_feature(in, "file_id", span_text(""));
+	if (e == ERR_OK && json_is(j, source, JSON_OBJECT)) {
+		e = inspect_source(in, block, source);
+		if (e == ERR_OK)
+			e = inspect_content(in, json_get(j, source, "content"),
+					    depth + 1);
+	}
+	if (e == ERR_OK && json_string_is(j, type, "tool_result"))
+		note_result(in, block);
+	if (e == ERR_OK)
+		e = inspect_content(in, json_get(j, block, "content"),
+				    depth + 1);
+	return e;
+}
+
+static enum err inspect_content(struct inspection *in, json_ref content,
+				unsigned depth)
+{
+	enum err e;
+
+	if (!json_is(&in->doc, content, JSON_ARRAY))
+		return ERR_OK;
+	if (depth > CONTENT_DEPTH_MAX)
+		return refuse(in, ERR_LIMIT, "content: nested too deeply");
+	JSON_EACH (&in->doc, block, content) {
+		e = inspect_block(in, block, depth);
+		if (e != ERR_OK)
+			return e;
+	}
+	return ERR_OK;
+}
+
+static enum err inspect_messages(struct inspection *in)
+{
+	const struct json *j = &in->doc;
+	json_ref messages = json_get(j, JSON_ROOT, "messages");
+	enum err e;
+
+	if (!json_is(j, messages, JSON_ARRAY))
+		return refuse(in, ERR_FORMAT, "messages: not a list");
+	e = inspect_content(in, json_get(j, JSON_ROOT, "system"), 1);
+	if (e != ERR_OK)
+		return e;
+	JSON_EACH (j, message, messages) {
+		if (!json_is(j, message, JSON_OBJECT))
+			return refuse(in, ERR_FORMAT,
+				      "messages: not a list of objects");
+		e = inspect_content(in, json_get(j, message, "content"), 1);
+		if (e != ERR_OK)
+			return e;
+	}
+	return ERR_OK;
+}
+
+static enum err inspect_top(struct inspection *in)
+{
+	const struct json *j = &in->doc;
+	json_ref servers = json_get(j, JSON_ROOT, "mcp_servers");
+	json_ref container = json_get(j, JSON_ROOT, "container");
+	json_ref stream = json_get(j, JSON_ROOT, "stream");
+	enum err e = ERR_OK;
+
+	if (!json_is(j, JSON_ROOT, JSON_OBJECT))
+		return refuse(in, ERR_FORMAT, "the body is no JSON object");
+	if (json_text(j, json_get(j, JSON_ROOT, "model"), in->facts->model,
+		      sizeof(in->facts->model)) != ERR_OK ||
+	    in->facts->model[0] == '\0')
+		return refuse(in, ERR_FORMAT,
+			      "model: missing, no text or too long");
+	if (stream != JSON_NONE && !json_is(j, stream, JSON_NULL) &&
+	    json_bool(j, stream, &in->facts->stream) != ERR_OK)
+		return refuse(in, ERR_FORMAT, "stream: neither true nor false");
+	if (servers != JSON_NONE && !json_is(j, servers, JSON_NULL) &&
+	    !(json_is(j, servers, JSON_ARRAY) && json_count(j, servers) == 0))
+		e = add_feature(in, "mcp_servers", span_text(""));
+	if (e == ERR_OK && container != JSON_NONE &&
+	    !json_is(j, container, JSON_NULL))
+		e = add_feature(in, "container", span_text(""));
+	return e;
+}
+
+static enum err put_names(struct buf *b, const char *key, const char *names,
+			  size_t stride, size_t count)
+{
+	struct span items[ATTR_LIST_MAX_ITEMS];
+	size_t i;
+	enum err e;
+
+	if (count == 0)
+		return ERR_OK;
+	for (i = 0; i < count; i++)
+		items[i] = span_text(names + i * stride);
+	do
+		e = attrs_put_list(b, key, items, count);
+	while (e == ERR_LIMIT && count-- > 1);
+	return e;
+}
+
+static enum err inspect_document(struct inspection *in)
+{
+	struct request_facts *f = in->facts;
+	enum err e = inspect_top(in);
+
+	if (e == ERR_OK)
+		e = inspect_tools(in);
+	if (e == ERR_OK)
+		e = inspect_messages(in);
+	if (e == ERR_OK)
+		e = put_names(&f->features, "features", in->features[0],
+			      sizeof(in->features[0]), in->n_features);
+	if (e == ERR_OK)
+		e = put_names(&f->tools, "tools", in->tool_names[0],
+			      sizeof(in->tool_names[0]), in->n_tools);
+	return e;
+}
+
+static enum err inspect(enum route route, struct span body, struct seen *seen,
+			struct request_facts *facts)
+{
+	const struct json_limits limits = {
+		.max_bytes = BODY_MAX_BYTES,
+		.max_tokens = REQUEST_TOKENS_MAX,
+		.allow_nul = true,
+	};
+	struct inspection *in;
+	enum err e;
+
+	if (route == ROUTE_MODELS)
+		return ERR_OK;
+	in = calloc(1, sizeof(*in));
+	if (!in)
+		return ERR_MEMORY;
+	in->facts = facts;
+	in->seen = seen;
+	json_init(&in->doc);
+	e = json_parse(&in->doc, body, &limits);
+	if (e == ERR_OK)
+		e = inspect_document(in);
+	else if (e != ERR_MEMORY)
+		(void)snprintf(facts->error_text, sizeof(facts->error_text),
+			       "the body is not valid JSON: %s at byte %zu",
+			       in->doc.error_text, in->doc.error_at_bytes);
+	json_fini(&in->doc);
+	free(in);
+	return e == ERR_SHORT ? ERR_FORMAT : e;
+}
+
+static const char *error_type(unsigned http_status)
+{
+	static const struct {
+		unsigned status;
+		const char *type;
+	} table[] = {
+		{400, "invalid_request_error"}, {401, "authentication_error"},
+		{402, "billing_error"},         {403, "permission_error"},
+		{404, "not_found_error"},       {405, "invalid_request_error"},
+		{408, "timeout_error"},         {413, "request_too_large"},
+		{429, "rate_limit_error"},      {431, "invalid_request_error"},
+		{503, "overloaded_error"},      {504, "timeout_error"},
+		{529, "overloaded_error"},
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(table); i++)
+		if (table[i].status == http_status)
+			return table[i].type;
+	return "api_error";
+}
+
+static const char *const forwarded_headers[] = {
+	"anthropic-version",
+	"anthropic-beta",
+	NULL,
+};
+
+const struct dialect_ops dialect_anthropic = {
+	.id = DIALECT_ANTHROPIC,
+	.forwarded_headers = forwarded_headers,
+	.inspect = inspect,
+	.stream_new = anthropic_stream_new,
+	.body_new = anthropic_body_new,
+	.error_type = error_type,
+	.put_error = anthropic_put_error,
+};
+
+/** request_facts_init() - Prepare empty facts */
+void request_facts_init(struct request_facts *f)
+{
+	*f = (struct request_facts){.stream = false};
+	buf_init(&f->features, FEATURES_MAX_BYTES);
+	buf_init(&f->tools, TOOLS_MAX_BYTES);
+	buf_init(&f->results, RESULTS_MAX_BYTES);
+}
+
+/** request_facts_fini() - Release what the facts hold */
+void request_facts_fini(struct request_facts *f)
+{
+	buf_fini(&f->features);
+	buf_fini(&f->tools);
+	buf_fini(&f->results);
+}

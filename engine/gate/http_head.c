@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * http_head.c - what a request's line and headers must look like
+ *
+ * Runs in: kenaz-gate.
+ * Trusts:  nothing: the library's own checks let duplicate and contradictory
+ *	    lengths pass and decode paths, so this looks at the raw text.
+ * Never:   decodes or normalises a path; matches by anything but equality.
+ *
+ * RFC 9110 and RFC 9112, narrowed: one Content-Length of plain digits or one
+ * "Transfer-Encoding: chunked", never both; no content coding. Host is not
+ * looked at: the socket says which session this is.
+ */
+#include "engine/gate/http_head.h"
+
+#include <string.h>
+
+#include "engine/base/text.h"
+#include "engine/proto/attrs.h"
+#include "engine/proto/msg.h"
+
+static bool is_token_char(uint8_t c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+static uint8_t lower(uint8_t c)
+{
+	return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
+}
+
+static bool same_word(struct span s, const char *word)
+{
+	size_t i, len = strlen(word);
+
+	if (s.len_bytes != len)
+		return false;
+	for (i = 0; i < len; i++)
+		if (lower(s.data[i]) != lower((uint8_t)word[i]))
+			return false;
+	return true;
+}
+
+static struct span trimmed(struct span s)
+{
+	while (s.len_bytes && (s.data[0] == ' ' || s.data[0] == '\t'))
+		s = span_of(s.data + 1, s.len_bytes - 1);
+	while (s.len_bytes && (s.data[s.len_bytes - 1] == ' ' ||
+			       s.data[s.len_bytes - 1] == '\t'))
+		s.len_bytes--;
+	return s;
+}
+
+static void refuse(struct http_head *h, unsigned status, const char *text)
+{
+	if (h->refusal.status == 0)
+		h->refusal = (struct http_refusal){status, text};
+}
+
+static bool is_proper(struct span name, struct span value)
+{
+	size_t i;
+
+	if (name.len_bytes == 0)
+		return false;
+	for (i = 0; i < name.len_bytes; i++)
+		if (!is_token_char(name.data[i]))
+			return false;
+	for (i = 0; i < value.len_bytes; i++)
+		if ((value.data[i] < 0x20 && value.data[i] != '\t') ||
+		    value.data[i] == 0x7f)
+			return false;
+	return true;
+}
+
+/** http_head_init() - Start checking a request's headers */
+void http_head_init(struct http_head *h)
+{
+	*h = (struct http_head){.count = 0};
+	buf_init(&h->forwarded, HTTP_FORWARDED_MAX_BYTES);
+}
+
+/** http_head_fini() - Release what was collected */
+void http_head_fini(struct http_head *h)
+{
+	buf_fini(&h->forwarded);
+}
+
+static void take_length(struct http_head *h, struct span value)
+{
+	if (h->has_length)
+		refuse(h, 400, "Content-Length is given twice");
+	h->has_length = true;
+	if (text_parse_u64(value, 0, UINT64_MAX, &h->length_bytes) != ERR_OK)
+		refuse(h, 400, "Content-Length is not a plain number");
+	else if (h->length_bytes > BODY_MAX_BYTES)
+		refuse(h, 413, "the body is larger than 32 MiB");
+}
+
+static void take_coding(struct http_head *h, struct span value)
+{
+	if (h->chunked)
+		refuse(h, 400, "Transfer-Encoding is given twice");
+	h->chunked = true;
+	if (!same_word(value, "chunked"))
+		refuse(h, 501, "Transfer-Encoding is not chunked");
+}
+
+static void forward(struct http_head *h, const char *name, struct span value)
+{
+	enum err e = attrs_put_text(&h->forwarded, name, value);
+
+	if (e == ERR_FORMAT)
+		refuse(h, 400, "a forwarded header is not valid UTF-8");
+	else if (e != ERR_OK)
+		refuse(h, 431, "the forwarded headers are too long");
+}
+
+/**
+ * http_head_add() - Look at one header
+ * @h:		Check in progress
+ * @name:	As received
+ * @value:	As received
+ * @forwarded:	Lower-case names to collect, NULL-ended; or NULL
+ */
+void http_head_add(struct http_head *h, struct span name, struct span value,
+		   const char *const *forwarded)
+{
+	size_t i;
+
+	value = trimmed(value);
+	h->count++;
+	h->bytes += name.len_bytes + value.len_bytes;
+	if (h->count > HTTP_HEADERS_MAX || h->bytes > HTTP_HEADERS_MAX_BYTES)
+		refuse(h, 431, "too many or too long headers");
+	if (!is_proper(name, value)) {
+		refuse(h, 400, "a malformed header");
+		return;
+	}
+	if (same_word(name, "content-length"))
+		take_length(h, value);
+	else if (same_word(name, "transfer-encoding"))
+		take_coding(h, value);
+	else if (same_word(name, "content-encoding") &&
+		 !same_word(value, "identity"))
+		refuse(h, 415, "a compressed body cannot be judged");
+	else if (same_word(name, "expect") && !same_word(value, "100-continue"))
+		refuse(h, 417, "an unknown expectation");
+	else if (same_word(name, "user-agent"))
+		(void)text_escape_line(value, h->agent, sizeof(h->agent));
+	for (i = 0; forwarded && forwarded[i]; i++)
+		if (same_word(name, forwarded[i]))
+			forward(h, forwarded[i], value);
+}
+
+/**
+ * http_head_finish() - Look at the headers as a whole
+ * @h:		Check; refusal is final now
+ * @method:	Request method
+ */
+void http_head_finish(struct http_head *h, const char *method)
+{
+	bool has_body = h->chunked || h->length_bytes > 0;
+
+	if (h->has_length && h->chunked)
+		refuse(h, 400,
+		       "Content-Length and Transfer-Encoding contradict each "
+		       "other");
+	if (has_body && strcmp(method, "POST") != 0)
+		refuse(h, 400, "a body where none belongs");
+}
+
+static const struct {
+	const char *path, *method;
+	enum http_action action;
+	enum route route;
+} targets[] = {
+	{"/v1/messages", "POST", HTTP_INFER, ROUTE_MESSAGES},
+	{"/v1/messages/count_tokens", "POST", HTTP_INFER, ROUTE_COUNT_TOKENS},
+	{"/v1/models", "GET", HTTP_INFER, ROUTE_MODELS},
+	{"/kenaz/v1/announce", "POST", HTTP_ANNOUNCE, ROUTE_NONE},
+	{"/", "HEAD", HTTP_INDEX, ROUTE_NONE},
+	{"/", "GET", HTTP_INDEX, ROUTE_NONE},
+};
+
+static bool is_query(struct span s)
+{
+	size_t i;
+
+	for (i = 0; i < s.len_bytes; i++)
+		if (s.data[i] <= 0x20 || s.data[i] >= 0x7f ||
+		    strchr("\"#<>\\^`{|}", s.data[i]))
+			return false;
+	return true;
+}
+
+/**
+ * http_head_target() - Find what a request is for
+ * @method:	As received
+ * @uri:	Raw, undecoded
+ * @ret_target:	Written when the status is 0; borrows @uri
+ *
+ * Return: a refusal; status 0 when there is none.
+ */
+struct http_refusal http_head_target(const char *method, const char *uri,
+				     struct http_target *ret_target)
+{
+	size_t path_len = strcspn(uri, "?"), i;
+	struct span path = span_of(uri, path_len);
+	struct span query = span_text(uri[path_len] ? uri + path_len + 1 : "");
+	bool known = false;
+
+	for (i = 0; i < ARRAY_SIZE(targets); i++) {
+		if (!span_is(path, targets[i].path))
+			continue;
+		known = true;
+		if (strcmp(method, targets[i].method) == 0)
+			break;
+	}
+	if (!known && strcmp(method, "CONNECT") == 0)
+		return (struct http_refusal){
+			405, "CONNECT belongs on the egress port"};
+	if (!known)
+		return (struct http_refusal){
+			404, "no such path at the Kenaz gateway"};
+	if (i == ARRAY_SIZE(targets))
+		return (struct http_refusal){
+			405, "this path does not take that method"};
+	if (query.len_bytes > HTTP_QUERY_MAX_BYTES || !is_query(query))
+		return (struct http_refusal){400, "a malformed query"};
+	*ret_target = (struct http_target){.action = targets[i].action,
+					   .route = targets[i].route,
+					   .query = query};
+	return (struct http_refusal){0, NULL};
+}
+
+/** http_head_may_return() - Whether a provider's header goes to the guest */
+bool http_head_may_return(struct span name)
+{
+	static const char *const whole[] = {
+		"content-type",   "request-id",     "retry-after",
+		"retry-after-ms", "x-should-retry",
+	};
+	static const char prefix[] = "anthropic-ratelimit-";
+	const size_t len = sizeof(prefix) - 1;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(whole); i++)
+		if (same_word(name, whole[i]))
+			return true;
+	return name.len_bytes > len &&
+	       same_word(span_of(name.data, len), prefix);
+}
