@@ -1,0 +1,1157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_vsock.c - the vsock device against an honest and a hostile guest
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/lib/fake_frontend.h"
+#include "vm/vsock.h"
+#include "vm/vsock_stream.h"
+
+#define PORT       1024u
+#define SMALL_PORT 1025u
+#define TURNS_MAX  20000
+#define SECOND_NS  1000000000ull
+
+static struct fake_frontend fake;
+static struct vsock *dev;
+static int accepted_fd;
+static unsigned accepted_count;
+static int all_fds[VSOCK_STREAMS_MAX + 8];
+static size_t all_count;
+static int connected_fd;
+static unsigned connected_count;
+static enum err connected_error;
+static uint64_t connected_cookie;
+static const char *failed_why;
+
+static void on_accepted(void *arg, uint32_t host_port, uint32_t guest_port,
+			int fd)
+{
+	(void)arg;
+	(void)host_port;
+	(void)guest_port;
+	accepted_fd = fd;
+	accepted_count++;
+	all_fds[all_count++] = fd;
+}
+
+static void on_connected(void *arg, uint64_t cookie, enum err e, int fd)
+{
+	(void)arg;
+	connected_fd = fd;
+	connected_error = e;
+	connected_cookie = cookie;
+	connected_count++;
+	if (fd >= 0)
+		all_fds[all_count++] = fd;
+}
+
+static void on_failed(void *arg, const char *why)
+{
+	(void)arg;
+	failed_why = why;
+}
+
+static const struct vsock_events events = {on_accepted, on_connected,
+					   on_failed};
+
+static int setup(void **state)
+{
+	(void)state;
+	accepted_fd = connected_fd = -1;
+	accepted_count = connected_count = 0;
+	all_count = 0;
+	failed_why = NULL;
+	fake_init(&fake);
+	if (vsock_new(FAKE_GUEST_CID, &events, NULL, &dev) != ERR_OK ||
+	    vsock_listen(dev, PORT, VSOCK_STREAMS_MAX) != ERR_OK ||
+	    vsock_listen(dev, SMALL_PORT, 2) != ERR_OK)
+		return -1;
+	fake_start_queue(&fake, 0);
+	fake_start_queue(&fake, 1);
+	if (vsock_attach(dev, VSOCK_RX, &fake.queues[0], fake.kick_fds[0],
+			 fake.call_fds[0]) != ERR_OK ||
+	    vsock_attach(dev, VSOCK_TX, &fake.queues[1], fake.kick_fds[1],
+			 fake.call_fds[1]) != ERR_OK)
+		return -1;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	size_t i;
+
+	(void)state;
+	vsock_free(dev);
+	for (i = 0; i < all_count; i++)
+		if (all_fds[i] >= 0)
+			close(all_fds[i]);
+	fake_fini(&fake);
+	return 0;
+}
+
+/* Turn the device until its descriptor is quiet, as a loop would. */
+static unsigned run(void)
+{
+	struct pollfd p = {.fd = vsock_poll_fd(dev), .events = POLLIN};
+	unsigned turns = 0;
+
+	while (poll(&p, 1, 0) == 1) {
+		vsock_turn(dev, SECOND_NS);
+		assert_true(++turns < TURNS_MAX);
+	}
+	return turns;
+}
+
+static void send_op(uint16_t op, uint32_t guest_port, uint32_t host_port)
+{
+	struct vsock_header h = fake_header(&fake, op, guest_port, host_port);
+
+	fake_send(&fake, &h, NULL, 0);
+	run();
+}
+
+static void send_data(uint32_t guest_port, const void *data, size_t len_bytes)
+{
+	struct vsock_header h =
+		fake_header(&fake, VSOCK_OP_RW, guest_port, PORT);
+
+	h.len_bytes = (uint32_t)len_bytes;
+	fake_send(&fake, &h, data, len_bytes);
+	run();
+}
+
+static struct vsock_header expect_op(uint16_t op)
+{
+	struct vsock_header h = {0};
+
+	assert_true(fake_receive(&fake, &h, NULL, NULL));
+	assert_string_equal(vsock_op_name(h.op), vsock_op_name(op));
+	assert_int_equal(h.src_cid, VSOCK_HOST_CID);
+	assert_int_equal(h.dst_cid, FAKE_GUEST_CID);
+	return h;
+}
+
+static void expect_silence(void)
+{
+	struct vsock_header h;
+
+	assert_false(fake_receive(&fake, &h, NULL, NULL));
+}
+
+/* A stream from the guest, answered; its host end is accepted_fd. */
+static void open_stream(uint32_t guest_port)
+{
+	send_op(VSOCK_OP_REQUEST, guest_port, PORT);
+	(void)expect_op(VSOCK_OP_RESPONSE);
+	expect_silence();
+}
+
+static void expect_end(int fd)
+{
+	char c;
+	ssize_t n = read(fd, &c, 1);
+
+	assert_true(n == 0 || (n < 0 && errno == ECONNRESET));
+}
+
+static void guest_connects_and_sends(void **state)
+{
+	char got[16];
+
+	(void)state;
+	fake_post_rx(&fake, 0, 16, 4096);
+	open_stream(5000);
+	assert_int_equal(accepted_count, 1);
+	send_data(5000, "hello", 5);
+	assert_int_equal(read(accepted_fd, got, sizeof(got)), 5);
+	assert_memory_equal(got, "hello", 5);
+}
+
+static void host_sends_to_guest(void **state)
+{
+	uint8_t got[8192];
+	struct vsock_header h;
+	size_t len;
+
+	(void)state;
+	fake_post_rx(&fake, 0, 16, 4096);
+	open_stream(5000);
+	assert_int_equal(write(accepted_fd, "answer", 6), 6);
+	run();
+	assert_true(fake_receive(&fake, &h, got, &len));
+	assert_int_equal(h.op, VSOCK_OP_RW);
+	assert_int_equal(h.src_port, PORT);
+	assert_int_equal(h.dst_port, 5000);
+	assert_int_equal(h.len_bytes, 6);
+	assert_memory_equal(got, "answer", 6);
+}
+
+static void one_read_fills_many_buffers(void **state)
+{
+	static uint8_t data[20000], got[8192];
+	struct vsock_header h;
+	size_t len, total = 0, i;
+
+	(void)state;
+	for (i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * 7);
+	fake_post_rx(&fake, 0, 16, 4096);
+	open_stream(5000);
+	assert_int_equal(write(accepted_fd, data, sizeof(data)), sizeof(data));
+	run();
+	while (fake_receive(&fake, &h, got, &len)) {
+		assert_int_equal(h.op, VSOCK_OP_RW);
+		assert_memory_equal(got, data + total, len);
+		total += len;
+	}
+	assert_int_equal(total, sizeof(data));
+}
+
+static void header_may_span_descriptors(void **state)
+{
+	struct vsock_header h =
+		fake_header(&fake, VSOCK_OP_REQUEST, 5000, PORT);
+	uint64_t at = fake_tx_addr(0);
+
+	(void)state;
+	fake_post_rx(&fake, 0, 4, 4096);
+	vsock_header_encode(&h, fake.memory + at);
+	fake_desc(&fake, 1, 0, at, 10, FAKE_DESC_NEXT, 1);
+	fake_desc(&fake, 1, 1, at + 10, 34, 0, 0);
+	fake_offer(&fake, 1, 0);
+	fake_kick(&fake, 1);
+	run();
+	(void)expect_op(VSOCK_OP_RESPONSE);
+	assert_int_equal(accepted_count, 1);
+}
+
+static void unknown_port_is_reset(void **state)
+{
+	struct vsock_header h;
+
+	(void)state;
+	fake_post_rx(&fake, 0, 4, 4096);
+	send_op(VSOCK_OP_REQUEST, 5000, 4444);
+	h = expect_op(VSOCK_OP_RST);
+	assert_int_equal(h.src_port, 4444);
+	assert_int_equal(h.dst_port, 5000);
+	assert_int_equal(accepted_count, 0);
+}
+
+static void reset_is_never_answered(void **state)
+{
+	(void)state;
+	fake_post_rx(&fake, 0, 4, 4096);
+	send_op(VSOCK_OP_RST, 5000, PORT);
+	send_op(VSOCK_OP_RST, 5000, 9);
+	expect_silence();
+	open_stream(5000);
+	send_op(VSOCK_OP_RST, 5000, PORT);
+	expect_silence();
+	expect_end(accepted_fd);
+	assert_int_equal(vsock_stream_count(dev), 0);
+}
+
+static void data_without_stream_is_reset(void **state)
+{
+	(void)state;
+	fake_post_rx(&fake, 0, 4, 4096);
+	send_data(5000, "x", 1);
+	(void)expect_op(VSOCK_OP_RST);
+}
+
+static void second_request_resets_the_stream(void **state)
+{
+	(void)state;
+	fake_post_rx(&fake, 0, 4, 4096);
+	open_stream(5000);
+	send_op(VSOCK_OP_REQUEST, 5000, PORT);
+	(void)expect_op(VSOCK_OP_RST);
+	expect_end(accepted_fd);
+	assert_int_equal(vsock_stream_count(dev), 0);
+	/* The ports are free again. */
+	open_stream(5000);
+}
+
+static void unsolicited_response_is_reset(void **state)
+{
+	(void)state;
+	fake_post_rx(&fake, 0, 4, 4096);
+	send_op(VSOCK_OP_RESPONSE, 5000, PORT);
+	(void)expect_op(VSOCK_OP_RST);
+	open_stream(5000);
+	send_op(VSOCK_OP_RESPONSE, 5000, PORT);
+	(void)expect_op(VSOCK_OP_RST);
+}
+
+static void unknown_operation_is_reset(void **state)
+{
+	(void)state;
+	fake_post_rx(&fake, 0, 4, 4096);
+	send_op(99, 5000, PORT);
+	(void)expect_op(VSOCK_OP_RST);
+	open_stream(5000);
+	send_op(0, 5000, PORT);
+	(void)expect_op(VSOCK_OP_RST);
+}
+
+static void unknown_type_is_reset_in_kind(void **state)
+{
+	struct vsock_header h =
+		fake_header(&fake, VSOCK_OP_REQUEST, 5000, PORT);
+
+	(void)state;
+	fake_post_rx(&fake, 0, 4, 4096);
+	h.type = 2;
+	fake_send(&fake, &h, NULL, 0);
+	run();
+	h = expect_op(VSOCK_OP_RST);
+	assert_int_equal(h.type, 2);
+	assert_int_equal(accepted_count, 0);
+}
+
+static void wrong_source_is_dropped(void **state)
+{
+	struct vsock_header h =
+		fake_header(&fake, VSOCK_OP_REQUEST, 5000, PORT);
+
+	(void)state;
+	fake_post_rx(&fake, 0, 4, 4096);
+	h.src_cid = 77;
+	fake_send(&fake, &h, NULL, 0);
+	run();
+	expect_silence();
+	assert_int_equal(accepted_count, 0);
+	assert_int_equal(vsock_counters(dev)->faults, 1);
+}
+
+static void wrong_destination_is_reset(void **state)
+{
+	struct vsock_header h =
+		fake_header(&fake, VSOCK_OP_REQUEST, 5000, PORT);
+
+	(void)state;
+	fake_post_rx(&fake, 0, 4, 4096);
+	h.dst_cid = (1ull << 32) | VSOCK_HOST_CID;
+	fake_send(&fake, &h, NULL, 0);
+	run();
+	(void)expect_op(VSOCK_OP_RST);
+	assert_int_equal(accepted_count, 0);
+}
+
+static void length_beyond_the_buffer_is_reset(void **state)
+{
+	struct vsock_header h = fake_header(&fake, VSOCK_OP_RW, 5000, PORT);
+
+	(void)state;
+	fake_post_rx(&fake, 0, 4, 4096);
+	open_stream(5000);
+	h.len_bytes = UINT32_MAX;
+	fake_send(&fake, &h, "xxxx", 4);
+	run();
+	(void)expect_op(VSOCK_OP_RST);
+	open_stream(5001);
+	h.src_port = 5001;
+	h.len_bytes = 5;
+	fake_send(&fake, &h, "xxxx", 4);
+	run();
+	(void)expect_op(VSOCK_OP_RST);
+}
+
+static void data_in_a_control_packet_is_reset(void **state)
+{
+	struct vsock_header h =
+		fake_header(&fake, VSOCK_OP_CREDIT_UPDATE, 5000, PORT);
+
+	(void)state;
+	fake_post_rx(&fake, 0, 4, 4096);
+	open_stream(5000);
+	h.len_bytes = 4;
+	fake_send(&fake, &h, "xxxx", 4);
+	run();
+	(void)expect_op(VSOCK_OP_RST);
+}
+
+static void short_header_breaks_the_device(void **state)
+{
+	(void)state;
+	fake_desc(&fake, 1, 0, fake_tx_addr(0), 43, 0, 0);
+	fake_offer(&fake, 1, 0);
+	fake_kick(&fake, 1);
+	run();
+	assert_non_null(failed_why);
+	assert_non_null(strstr(failed_why, "header"));
+}
+
+static void writable_on_tx_breaks_the_device(void **state)
+{
+	(void)state;
+	fake_desc(&fake, 1, 0, fake_tx_addr(0), 100, FAKE_DESC_WRITE, 0);
+	fake_offer(&fake, 1, 0);
+	fake_kick(&fake, 1);
+	run();
+	assert_non_null(failed_why);
+}
+
+static void readable_on_rx_breaks_the_device(void **state)
+{
+	(void)state;
+	fake_desc(&fake, 0, 0, fake_rx_addr(0), 4096, 0, 0);
+	fake_offer(&fake, 0, 0);
+	send_op(VSOCK_OP_REQUEST, 5000, PORT);
+	assert_non_null(failed_why);
+	/* Everything is over, nothing leaks, and it stays that way. */
+	assert_int_equal(vsock_stream_count(dev), 0);
+	expect_end(accepted_fd);
+	assert_int_equal(vsock_connect(dev, 5, 1, 0), ERR_STATE);
+}
+
+static void tiny_rx_buffer_breaks_the_device(void **state)
+{
+	(void)state;
+	fake_post_rx(&fake, 0, 1, VSOCK_HEADER_BYTES);
+	send_op(VSOCK_OP_REQUEST, 5000, PORT);
+	assert_non_null(failed_why);
+}
+
+static void broken_chain_breaks_the_device(void **state)
+{
+	(void)state;
+	fake_desc(&fake, 1, 0, fake_tx_addr(0), 50, FAKE_DESC_NEXT, 0);
+	fake_offer(&fake, 1, 0);
+	fake_kick(&fake, 1);
+	run();
+	assert_non_null(failed_why);
+}
+
+static void guest_half_close_reaches_the_host(void **state)
+{
+	struct vsock_header h =
+		fake_header(&fake, VSOCK_OP_SHUTDOWN, 5000, PORT);
+	char got[8];
+	uint8_t data[4096];
+
+	(void)state;
+	fake_post_rx(&fake, 0, 8, 4096);
+	open_stream(5000);
+	send_data(5000, "last", 4);
+	h.flags = VSOCK_SHUTDOWN_SEND;
+	fake_send(&fake, &h, NULL, 0);
+	run();
+	assert_int_equal(read(accepted_fd, got, sizeof(got)), 4);
+	assert_int_equal(read(accepted_fd, got, sizeof(got)), 0);
+	/* The other direction still works. */
+	assert_int_equal(write(accepted_fd, "more", 4), 4);
+	run();
+	assert_true(fake_receive(&fake, &h, data, NULL));
+	assert_int_equal(h.op, VSOCK_OP_RW);
+	/* Data after its end is a fault. */
+	send_data(5000, "x", 1);
+	(void)expect_op(VSOCK_OP_RST);
+}
+
+static void host_half_close_reaches_the_guest(void **state)
+{
+	struct vsock_header h;
+	char got[8];
+
+	(void)state;
+	fake_post_rx(&fake, 0, 8, 4096);
+	open_stream(5000);
+	assert_int_equal(shutdown(accepted_fd, SHUT_WR), 0);
+	run();
+	h = expect_op(VSOCK_OP_SHUTDOWN);
+	assert_int_equal(h.flags, VSOCK_SHUTDOWN_SEND);
+	send_data(5000, "still", 5);
+	assert_int_equal(read(accepted_fd, got, sizeof(got)), 5);
+}
+
+static void host_close_ends_cleanly(void **state)
+{
+	struct vsock_header h;
+
+	(void)state;
+	fake_post_rx(&fake, 0, 8, 4096);
+	open_stream(5000);
+	close(accepted_fd);
+	all_fds[0] = -1;
+	run();
+	h = expect_op(VSOCK_OP_SHUTDOWN);
+	assert_int_equal(h.flags, VSOCK_SHUTDOWN_BOTH);
+	send_op(VSOCK_OP_RST, 5000, PORT);
+	expect_silence();
+	assert_int_equal(vsock_stream_count(dev), 0);
+}
+
+static void guest_that_ignores_a_close_is_reset(void **state)
+{
+	(void)state;
+	fake_post_rx(&fake, 0, 8, 4096);
+	open_stream(5000);
+	close(accepted_fd);
+	all_fds[0] = -1;
+	run();
+	(void)expect_op(VSOCK_OP_SHUTDOWN);
+	assert_true(vsock_expire(dev, 2 * SECOND_NS));
+	assert_int_equal(vsock_stream_count(dev), 1);
+	assert_false(vsock_expire(dev, SECOND_NS + VSOCK_CLOSE_MAX_NS));
+	run();
+	(void)expect_op(VSOCK_OP_RST);
+	assert_int_equal(vsock_stream_count(dev), 0);
+}
+
+static void guest_close_is_answered_by_reset(void **state)
+{
+	struct vsock_header h =
+		fake_header(&fake, VSOCK_OP_SHUTDOWN, 5000, PORT);
+	char got[8];
+
+	(void)state;
+	fake_post_rx(&fake, 0, 8, 4096);
+	open_stream(5000);
+	send_data(5000, "bye", 3);
+	h.flags = VSOCK_SHUTDOWN_BOTH;
+	fake_send(&fake, &h, NULL, 0);
+	run();
+	(void)expect_op(VSOCK_OP_RST);
+	assert_int_equal(read(accepted_fd, got, sizeof(got)), 3);
+	assert_int_equal(read(accepted_fd, got, sizeof(got)), 0);
+	assert_int_equal(vsock_stream_count(dev), 0);
+}
+
+/* Fill a stream until its bytes have to be buffered in the device. */
+static size_t stuff(uint32_t guest_port, size_t total)
+{
+	static uint8_t data[65536];
+	size_t sent = 0;
+
+	while (sent < total) {
+		size_t n = total - sent < sizeof(data) ? total - sent
+						       : sizeof(data);
+
+		memset(data, (int)(sent / sizeof(data)), n);
+		send_data(guest_port, data, n);
+		sent += n;
+	}
+	return sent;
+}
+
+static void buffered_bytes_survive_the_guests_close(void **state)
+{
+	struct vsock_header h =
+		fake_header(&fake, VSOCK_OP_SHUTDOWN, 5000, PORT);
+	static uint8_t got[65536];
+	size_t want, total = 0;
+	ssize_t n;
+
+	(void)state;
+	fake_post_rx(&fake, 0, 8, 4096);
+	open_stream(5000);
+	want = stuff(5000, VSOCK_BUFFER_MAX_BYTES);
+	h.flags = VSOCK_SHUTDOWN_BOTH;
+	fake_send(&fake, &h, NULL, 0);
+	run();
+	assert_int_equal(vsock_stream_count(dev), 1);
+	while ((n = read(accepted_fd, got, sizeof(got))) > 0) {
+		size_t i;
+
+		/* stuff() numbers its blocks. */
+		for (i = 0; i < (size_t)n; i++)
+			assert_int_equal(got[i], (total + i) / sizeof(got));
+		total += (size_t)n;
+		run();
+	}
+	assert_int_equal(n, 0);
+	assert_int_equal(total, want);
+	assert_int_equal(vsock_stream_count(dev), 0);
+}
+
+static void credit_is_given_back_as_the_host_reads(void **state)
+{
+	static uint8_t got[65536];
+	struct vsock_header h;
+	uint32_t last = 0;
+	size_t total = 0;
+	ssize_t n;
+
+	(void)state;
+	fake_post_rx(&fake, 0, 8, 4096);
+	open_stream(5000);
+	(void)stuff(5000, VSOCK_BUFFER_MAX_BYTES);
+	while ((n = read(accepted_fd, got, sizeof(got))) > 0) {
+		total += (size_t)n;
+		run();
+	}
+	while (fake_receive(&fake, &h, NULL, NULL)) {
+		assert_int_equal(h.op, VSOCK_OP_CREDIT_UPDATE);
+		assert_int_equal(h.buf_alloc_bytes, VSOCK_BUFFER_MAX_BYTES);
+		assert_true(h.fwd_cnt_bytes > last);
+		last = h.fwd_cnt_bytes;
+	}
+	assert_int_equal(total, VSOCK_BUFFER_MAX_BYTES);
+	assert_int_equal(last, VSOCK_BUFFER_MAX_BYTES);
+}
+
+/* A guest with a small buffer stops after as much of ours, as Linux does. */
+static void small_windows_are_refilled(void **state)
+{
+	struct vsock_header h;
+
+	(void)state;
+	fake.buf_alloc_bytes = 1000;
+	fake_post_rx(&fake, 0, 8, 4096);
+	open_stream(5000);
+	(void)stuff(5000, 1000);
+	h = expect_op(VSOCK_OP_CREDIT_UPDATE);
+	assert_int_equal(h.fwd_cnt_bytes, 1000);
+	fake.buf_alloc_bytes = 0;
+	(void)stuff(5000, 1);
+	h = expect_op(VSOCK_OP_CREDIT_UPDATE);
+	assert_int_equal(h.fwd_cnt_bytes, 1001);
+	expect_silence();
+}
+
+static void ignoring_our_credit_is_reset(void **state)
+{
+	static uint8_t data[65536];
+	struct vsock_header h;
+	bool reset = false;
+	unsigned i;
+
+	(void)state;
+	fake_post_rx(&fake, 0, 8, 4096);
+	open_stream(5000);
+	/* Nobody reads: buffer and socket fill, then it must end. */
+	for (i = 0; i < 32 && !reset; i++) {
+		send_data(5000, data, sizeof(data));
+		while (fake_receive(&fake, &h, NULL, NULL))
+			reset |= h.op == VSOCK_OP_RST;
+	}
+	assert_true(reset);
+	assert_int_equal(vsock_stream_count(dev), 0);
+}
+
+static void guests_credit_limits_what_is_sent(void **state)
+{
+	static uint8_t data[8192];
+	struct vsock_header h;
+	size_t total = 0;
+
+	(void)state;
+	fake.buf_alloc_bytes = 1000;
+	fake_post_rx(&fake, 0, 16, 4096);
+	open_stream(5000);
+	assert_int_equal(write(accepted_fd, data, sizeof(data)), sizeof(data));
+	run();
+	h = expect_op(VSOCK_OP_RW);
+	assert_int_equal(h.len_bytes, 1000);
+	(void)expect_op(VSOCK_OP_CREDIT_REQUEST);
+	expect_silence();
+	/* An update that frees nothing is not asked about again. */
+	send_op(VSOCK_OP_CREDIT_UPDATE, 5000, PORT);
+	expect_silence();
+	h = fake_header(&fake, VSOCK_OP_CREDIT_UPDATE, 5000, PORT);
+	h.fwd_cnt_bytes = 1000;
+	h.buf_alloc_bytes = 1u << 20;
+	fake_send(&fake, &h, NULL, 0);
+	run();
+	while (fake_receive(&fake, &h, NULL, NULL)) {
+		assert_int_equal(h.op, VSOCK_OP_RW);
+		total += h.len_bytes;
+	}
+	assert_int_equal(total, sizeof(data) - 1000);
+}
+
+static void shrinking_credit_does_not_wrap(void **state)
+{
+	static uint8_t data[8192];
+	struct vsock_header h;
+	size_t len;
+
+	(void)state;
+	fake_post_rx(&fake, 0, 16, 4096);
+	open_stream(5000);
+	assert_int_equal(write(accepted_fd, data, 3000), 3000);
+	run();
+	(void)expect_op(VSOCK_OP_RW);
+	h = fake_header(&fake, VSOCK_OP_CREDIT_UPDATE, 5000, PORT);
+	h.buf_alloc_bytes = 100;
+	fake_send(&fake, &h, NULL, 0);
+	run();
+	assert_int_equal(write(accepted_fd, data, sizeof(data)), sizeof(data));
+	run();
+	while (fake_receive(&fake, &h, NULL, &len))
+		assert_int_equal(len, 0);
+	assert_null(failed_why);
+}
+
+static void zero_and_huge_credit_are_survived(void **state)
+{
+	static uint8_t data[8192];
+	struct vsock_header h;
+	size_t total = 0;
+
+	(void)state;
+	fake.buf_alloc_bytes = 0;
+	fake_post_rx(&fake, 0, 16, 4096);
+	open_stream(5000);
+	assert_int_equal(write(accepted_fd, data, sizeof(data)), sizeof(data));
+	run();
+	(void)expect_op(VSOCK_OP_CREDIT_REQUEST);
+	expect_silence();
+	fake.buf_alloc_bytes = UINT32_MAX;
+	send_op(VSOCK_OP_CREDIT_UPDATE, 5000, PORT);
+	while (fake_receive(&fake, &h, NULL, NULL))
+		total += h.len_bytes;
+	assert_int_equal(total, sizeof(data));
+}
+
+static void consuming_more_than_sent_is_reset(void **state)
+{
+	struct vsock_header h =
+		fake_header(&fake, VSOCK_OP_CREDIT_UPDATE, 5000, PORT);
+
+	(void)state;
+	fake_post_rx(&fake, 0, 16, 4096);
+	open_stream(5000);
+	h.fwd_cnt_bytes = 1;
+	fake_send(&fake, &h, NULL, 0);
+	run();
+	(void)expect_op(VSOCK_OP_RST);
+}
+
+static void taking_consumption_back_is_reset(void **state)
+{
+	struct vsock_header h;
+
+	(void)state;
+	fake_post_rx(&fake, 0, 16, 4096);
+	open_stream(5000);
+	assert_int_equal(write(accepted_fd, "abcd", 4), 4);
+	run();
+	(void)expect_op(VSOCK_OP_RW);
+	h = fake_header(&fake, VSOCK_OP_CREDIT_UPDATE, 5000, PORT);
+	h.fwd_cnt_bytes = 4;
+	fake_send(&fake, &h, NULL, 0);
+	run();
+	expect_silence();
+	h.fwd_cnt_bytes = 3;
+	fake_send(&fake, &h, NULL, 0);
+	run();
+	(void)expect_op(VSOCK_OP_RST);
+}
+
+static void credit_counters_wrap(void **state)
+{
+	struct vsock_credit c = {.peer_alloc_bytes = 100,
+				 .tx_bytes = 20,
+				 .peer_fwd_bytes = UINT32_MAX - 9,
+				 .alloc_bytes = 50,
+				 .rx_bytes = 10,
+				 .fwd_bytes = UINT32_MAX - 9};
+
+	(void)state;
+	assert_int_equal(credit_left(&c), 70);
+	assert_int_equal(credit_update_peer(&c, 100, 20), ERR_OK);
+	assert_int_equal(credit_left(&c), 100);
+	assert_int_equal(credit_update_peer(&c, 100, 21), ERR_RANGE);
+	assert_int_equal(credit_receive(&c, 31), ERR_LIMIT);
+	assert_int_equal(credit_receive(&c, 30), ERR_OK);
+	assert_int_equal(credit_receive(&c, UINT32_MAX), ERR_LIMIT);
+}
+
+static void credit_request_flood_is_bounded(void **state)
+{
+	struct vsock_header h;
+	unsigned i, answers = 0;
+
+	(void)state;
+	fake_post_rx(&fake, 0, 16, 4096);
+	open_stream(5000);
+	h = fake_header(&fake, VSOCK_OP_CREDIT_REQUEST, 5000, PORT);
+	for (i = 0; i < 40; i++)
+		fake_send(&fake, &h, NULL, 0);
+	run();
+	while (fake_receive(&fake, &h, NULL, NULL)) {
+		assert_int_equal(h.op, VSOCK_OP_CREDIT_UPDATE);
+		answers++;
+	}
+	assert_in_range(answers, 1, 40);
+	assert_int_equal(vsock_stream_count(dev), 1);
+}
+
+static void empty_packets_are_not_queued(void **state)
+{
+	unsigned i;
+	char c;
+
+	(void)state;
+	fake_post_rx(&fake, 0, 16, 4096);
+	open_stream(5000);
+	for (i = 0; i < 1000; i++)
+		send_data(5000, NULL, 0);
+	expect_silence();
+	assert_int_equal(read(accepted_fd, &c, 1), -1);
+	assert_int_equal(errno, EAGAIN);
+}
+
+static void reset_storm_without_buffers_is_held_back(void **state)
+{
+	uint32_t head, len;
+	unsigned i, taken = 0;
+	struct vsock_header h;
+
+	(void)state;
+	/* Not one buffer to answer into: the device stops taking packets. */
+	for (i = 0; i < 4 * VSOCK_RESETS_MAX; i++) {
+		if (i < VSOCK_RESETS_MAX + FAKE_QUEUE_SIZE)
+			send_op(VSOCK_OP_REQUEST, 5000 + i, 4444);
+		while (fake_take_used(&fake, 1, &head, &len))
+			taken++;
+	}
+	assert_int_equal(taken, VSOCK_RESETS_MAX);
+	assert_int_equal(run(), 0);
+	/* With buffers it goes on where it stopped. */
+	fake_post_rx(&fake, 0, 64, 4096);
+	run();
+	taken = 0;
+	while (fake_receive(&fake, &h, NULL, NULL)) {
+		assert_int_equal(h.op, VSOCK_OP_RST);
+		taken++;
+		run();
+	}
+	assert_int_equal(taken, VSOCK_RESETS_MAX + FAKE_QUEUE_SIZE);
+}
+
+static void streams_have_a_ceiling(void **state)
+{
+	struct vsock_header h;
+	unsigned i, responses = 0, resets = 0;
+
+	(void)state;
+	fake_post_rx(&fake, 0, 64, 4096);
+	for (i = 0; i < VSOCK_STREAMS_MAX + 5; i++) {
+		send_op(VSOCK_OP_REQUEST, 10000 + i, PORT);
+		while (fake_receive(&fake, &h, NULL, NULL)) {
+			responses += h.op == VSOCK_OP_RESPONSE;
+			resets += h.op == VSOCK_OP_RST;
+		}
+	}
+	run();
+	assert_int_equal(responses, VSOCK_STREAMS_MAX);
+	assert_int_equal(resets, 5);
+	assert_int_equal(accepted_count, VSOCK_STREAMS_MAX);
+}
+
+static void ports_have_a_ceiling(void **state)
+{
+	(void)state;
+	fake_post_rx(&fake, 0, 64, 4096);
+	send_op(VSOCK_OP_REQUEST, 1, SMALL_PORT);
+	(void)expect_op(VSOCK_OP_RESPONSE);
+	send_op(VSOCK_OP_REQUEST, 2, SMALL_PORT);
+	(void)expect_op(VSOCK_OP_RESPONSE);
+	send_op(VSOCK_OP_REQUEST, 3, SMALL_PORT);
+	(void)expect_op(VSOCK_OP_RST);
+	send_op(VSOCK_OP_RST, 1, SMALL_PORT);
+	send_op(VSOCK_OP_REQUEST, 3, SMALL_PORT);
+	(void)expect_op(VSOCK_OP_RESPONSE);
+}
+
+static void starved_guest_costs_no_turns(void **state)
+{
+	static uint8_t data[65536];
+
+	(void)state;
+	fake_post_rx(&fake, 0, 1, 4096);
+	send_op(VSOCK_OP_REQUEST, 5000, PORT);
+	assert_true(write(accepted_fd, data, sizeof(data)) > 0);
+	run();
+	/* Bytes wait, the host hangs up, credit is there: still silence. */
+	close(accepted_fd);
+	all_fds[0] = -1;
+	run();
+	assert_int_equal(run(), 0);
+	assert_int_equal(vsock_stream_count(dev), 1);
+}
+
+static void spent_credit_and_hangup_cost_no_turns(void **state)
+{
+	static uint8_t data[65536];
+
+	(void)state;
+	fake.buf_alloc_bytes = 10;
+	fake_post_rx(&fake, 0, 16, 4096);
+	open_stream(5000);
+	assert_true(write(accepted_fd, data, sizeof(data)) > 0);
+	close(accepted_fd);
+	all_fds[0] = -1;
+	run();
+	assert_int_equal(run(), 0);
+}
+
+static void half_close_storm_is_survived(void **state)
+{
+	struct vsock_header h =
+		fake_header(&fake, VSOCK_OP_SHUTDOWN, 5000, PORT);
+	unsigned i;
+
+	(void)state;
+	fake_post_rx(&fake, 0, 16, 4096);
+	open_stream(5000);
+	h.flags = VSOCK_SHUTDOWN_SEND;
+	for (i = 0; i < 60; i++)
+		fake_send(&fake, &h, NULL, 0);
+	run();
+	h.flags = VSOCK_SHUTDOWN_RECEIVE | 0xfffffff0u;
+	for (i = 0; i < 60; i++)
+		fake_send(&fake, &h, NULL, 0);
+	run();
+	(void)expect_op(VSOCK_OP_RST);
+	while (fake_receive(&fake, &h, NULL, NULL))
+		assert_int_equal(h.op, VSOCK_OP_RST);
+	assert_int_equal(vsock_stream_count(dev), 0);
+	assert_null(failed_why);
+}
+
+static void streams_take_turns(void **state)
+{
+	static uint8_t data[150000];
+	struct vsock_header h;
+	unsigned before = 0;
+	int bulk;
+
+	(void)state;
+	fake.buf_alloc_bytes = 1u << 20;
+	fake_post_rx(&fake, 0, 4, 4096);
+	open_stream(5000);
+	bulk = accepted_fd;
+	open_stream(5001);
+	assert_true(write(bulk, data, sizeof(data)) > 100000);
+	run();
+	assert_int_equal(write(accepted_fd, "key", 3), 3);
+	while (fake_receive(&fake, &h, NULL, NULL)) {
+		run();
+		if (h.dst_port == 5001)
+			break;
+		before += h.len_bytes;
+	}
+	assert_int_equal(h.dst_port, 5001);
+	assert_in_range(before, 0, 4 * VSOCK_QUANTUM_BYTES / 2);
+}
+
+static void host_connects_to_guest(void **state)
+{
+	struct vsock_header h;
+	char got[8];
+
+	(void)state;
+	fake_post_rx(&fake, 0, 16, 4096);
+	run();
+	assert_int_equal(vsock_connect(dev, 1024, 42, SECOND_NS), ERR_OK);
+	run();
+	h = expect_op(VSOCK_OP_REQUEST);
+	assert_int_equal(h.dst_port, 1024);
+	assert_in_range(h.src_port, VSOCK_PORT_FIRST, VSOCK_PORT_LAST);
+	assert_int_equal(connected_count, 0);
+	send_op(VSOCK_OP_RESPONSE, 1024, h.src_port);
+	assert_int_equal(connected_count, 1);
+	assert_int_equal(connected_error, ERR_OK);
+	assert_int_equal(connected_cookie, 42);
+	h = fake_header(&fake, VSOCK_OP_RW, 1024, h.src_port);
+	h.len_bytes = 2;
+	fake_send(&fake, &h, "hi", 2);
+	run();
+	assert_int_equal(read(connected_fd, got, sizeof(got)), 2);
+}
+
+static void refused_connect_is_told(void **state)
+{
+	struct vsock_header h;
+
+	(void)state;
+	fake_post_rx(&fake, 0, 16, 4096);
+	assert_int_equal(vsock_connect(dev, 1024, 7, SECOND_NS), ERR_OK);
+	run();
+	h = expect_op(VSOCK_OP_REQUEST);
+	send_op(VSOCK_OP_RST, 1024, h.src_port);
+	assert_int_equal(connected_error, ERR_CLOSED);
+	assert_int_equal(connected_fd, -1);
+	assert_int_equal(vsock_stream_count(dev), 0);
+	expect_silence();
+}
+
+static void unanswered_connect_times_out(void **state)
+{
+	(void)state;
+	fake_post_rx(&fake, 0, 16, 4096);
+	assert_int_equal(vsock_connect(dev, 1024, 7, SECOND_NS), ERR_OK);
+	run();
+	(void)expect_op(VSOCK_OP_REQUEST);
+	assert_false(vsock_expire(dev, SECOND_NS + VSOCK_CONNECT_MAX_NS));
+	assert_int_equal(connected_error, ERR_TIMEOUT);
+	assert_int_equal(connected_count, 1);
+	run();
+	(void)expect_op(VSOCK_OP_RST);
+	assert_int_equal(vsock_stream_count(dev), 0);
+}
+
+static void data_before_the_answer_is_reset(void **state)
+{
+	struct vsock_header h;
+
+	(void)state;
+	fake_post_rx(&fake, 0, 16, 4096);
+	assert_int_equal(vsock_connect(dev, 1024, 7, SECOND_NS), ERR_OK);
+	run();
+	h = expect_op(VSOCK_OP_REQUEST);
+	send_op(VSOCK_OP_CREDIT_UPDATE, 1024, h.src_port);
+	(void)expect_op(VSOCK_OP_RST);
+	assert_int_equal(connected_error, ERR_CLOSED);
+	assert_int_equal(connected_count, 1);
+}
+
+static void host_ports_wrap_around(void **state)
+{
+	struct vsock_header h;
+
+	(void)state;
+	fake_post_rx(&fake, 0, 16, 4096);
+	dev->next_port = VSOCK_PORT_LAST;
+	assert_int_equal(vsock_connect(dev, 1024, 1, 0), ERR_OK);
+	assert_int_equal(vsock_connect(dev, 1024, 2, 0), ERR_OK);
+	run();
+	h = expect_op(VSOCK_OP_REQUEST);
+	assert_int_equal(h.src_port, VSOCK_PORT_LAST);
+	h = expect_op(VSOCK_OP_REQUEST);
+	assert_int_equal(h.src_port, VSOCK_PORT_FIRST);
+}
+
+static void pause_keeps_streams(void **state)
+{
+	char got[8];
+
+	(void)state;
+	fake_post_rx(&fake, 0, 16, 4096);
+	open_stream(5000);
+	vsock_detach(dev, VSOCK_RX);
+	vsock_detach(dev, VSOCK_TX);
+	run();
+	assert_int_equal(vsock_connect(dev, 1, 1, 0), ERR_STATE);
+	assert_int_equal(vsock_attach(dev, VSOCK_RX, &fake.queues[0],
+				      fake.kick_fds[0], fake.call_fds[0]),
+			 ERR_OK);
+	assert_int_equal(vsock_attach(dev, VSOCK_TX, &fake.queues[1],
+				      fake.kick_fds[1], fake.call_fds[1]),
+			 ERR_OK);
+	send_data(5000, "on", 2);
+	assert_int_equal(read(accepted_fd, got, sizeof(got)), 2);
+}
+
+static void driver_reset_ends_streams(void **state)
+{
+	(void)state;
+	fake_post_rx(&fake, 0, 16, 4096);
+	open_stream(5000);
+	vsock_reset(dev);
+	expect_end(accepted_fd);
+	assert_int_equal(vsock_stream_count(dev), 0);
+	expect_silence();
+}
+
+static void unwatchable_kick_is_refused(void **state)
+{
+	int fd = fake.memory_fd;
+
+	(void)state;
+	assert_int_equal(vsock_attach(dev, VSOCK_RX, &fake.queues[0], fd, -1),
+			 ERR_SYS);
+}
+
+static void full_interrupt_counter_does_not_block(void **state)
+{
+	uint64_t full = UINT64_MAX - 1;
+
+	(void)state;
+	assert_int_equal(write(fake.call_fds[0], &full, sizeof(full)),
+			 sizeof(full));
+	fake_post_rx(&fake, 0, 16, 4096);
+	open_stream(5000);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(guest_connects_and_sends),
+		T(host_sends_to_guest),
+		T(one_read_fills_many_buffers),
+		T(header_may_span_descriptors),
+		T(unknown_port_is_reset),
+		T(reset_is_never_answered),
+		T(data_without_stream_is_reset),
+		T(second_request_resets_the_stream),
+		T(unsolicited_response_is_reset),
+		T(unknown_operation_is_reset),
+		T(unknown_type_is_reset_in_kind),
+		T(wrong_source_is_dropped),
+		T(wrong_destination_is_reset),
+		T(length_beyond_the_buffer_is_reset),
+		T(data_in_a_control_packet_is_reset),
+		T(short_header_breaks_the_device),
+		T(writable_on_tx_breaks_the_device),
+		T(readable_on_rx_breaks_the_device),
+		T(tiny_rx_buffer_breaks_the_device),
+		T(broken_chain_breaks_the_device),
+		T(guest_half_close_reaches_the_host),
+		T(host_half_close_reaches_the_guest),
+		T(host_close_ends_cleanly),
+		T(guest_that_ignores_a_close_is_reset),
+		T(guest_close_is_answered_by_reset),
+		T(buffered_bytes_survive_the_guests_close),
+		T(credit_is_given_back_as_the_host_reads),
+		T(small_windows_are_refilled),
+		T(ignoring_our_credit_is_reset),
+		T(guests_credit_limits_what_is_sent),
+		T(shrinking_credit_does_not_wrap),
+		T(zero_and_huge_credit_are_survived),
+		T(consuming_more_than_sent_is_reset),
+		T(taking_consumption_back_is_reset),
+		T(credit_counters_wrap),
+		T(credit_request_flood_is_bounded),
+		T(empty_packets_are_not_queued),
+		T(reset_storm_without_buffers_is_held_back),
+		T(streams_have_a_ceiling),
+		T(ports_have_a_ceiling),
+		T(starved_guest_costs_no_turns),
+		T(spent_credit_and_hangup_cost_no_turns),
+		T(half_close_storm_is_survived),
+		T(streams_take_turns),
+		T(host_connects_to_guest),
+		T(refused_connect_is_told),
+		T(unanswered_connect_times_out),
+		T(data_before_the_answer_is_reset),
+		T(host_ports_wrap_around),
+		T(pause_keeps_streams),
+		T(driver_reset_ends_streams),
+		T(unwatchable_kick_is_refused),
+		T(full_interrupt_counter_does_not_block),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
