@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config.h - kenaz.toml: which providers, images, limits and roles exist */
+#ifndef KENAZ_CORE_CONFIG_H
+#define KENAZ_CORE_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/conf.h"
+#include "engine/base/digest.h"
+
+#define CONFIG_FILE_NAME      "kenaz.toml"
+#define CONFIG_PROVIDERS_MAX  32u
+#define CONFIG_IMAGES_MAX     32u
+#define CONFIG_MODELS_MAX     256u /* of one provider */
+#define CONFIG_ALIASES_MAX    256u /* of one provider */
+#define CONFIG_MEMBERS_MAX    256u /* users or groups of one role */
+#define CONFIG_NAME_MAX_BYTES 64u
+#define CONFIG_SCRIPTED       "scripted"
+
+enum config_accelerator {
+	CONFIG_ACCELERATOR_AUTO,
+	CONFIG_ACCELERATOR_KVM,
+	CONFIG_ACCELERATOR_TCG,
+};
+
+enum config_role {
+	CONFIG_ROLE_USER,
+	CONFIG_ROLE_APPROVER,
+	CONFIG_ROLE_AUDITOR,
+	CONFIG_ROLE_ADMIN,
+	CONFIG_ROLE_COUNT,
+};
+
+struct config_engine {
+	enum config_accelerator accelerator;
+	const char *default_provider; /* NULL: the first one */
+	const char *default_image;    /* NULL: the first one */
+	uint32_t exit_idle_s;
+};
+
+struct config_alias {
+	const char *name;
+	const char *model;
+};
+
+struct config_provider {
+	const char *name;
+	const char *kind;
+	const char *endpoint; /* NULL: the kind's own */
+	const char *secret;   /* name in the vault, or NULL */
+	const char *ca_file;  /* or NULL */
+	const char *region;   /* or NULL */
+	bool allow_http;
+	const char **models; /* empty: any */
+	size_t model_count;
+	struct config_alias *aliases;
+	size_t alias_count;
+	unsigned int line; /* 0: built in */
+};
+
+struct config_image {
+	const char *name;
+	const char *path;
+	uint32_t memory_mib; /* 0: limits.memory_mib */
+	unsigned int line;
+};
+
+struct config_limits {
+	uint32_t memory_mib;
+	uint32_t vcpus;
+	uint32_t max_sessions;
+	uint32_t max_sessions_user;
+	uint32_t session_memory_max_mib;
+	uint32_t session_vcpus_max;
+	uint32_t host_memory_max_mib; /* 0: no ceiling of our own */
+	uint32_t ask_timeout_s;
+	uint32_t approvals_max;
+	uint32_t event_rate_per_s;
+	uint64_t payload_bytes;
+	uint32_t wall_s; /* 0: none */
+	uint32_t idle_s; /* 0: none */
+	uint32_t request_s;
+};
+
+struct config_members {
+	const char **users;
+	size_t user_count;
+	const char **groups;
+	size_t group_count;
+};
+
+struct config {
+	const char *file; /* path, or "built-in" when there was none */
+	bool from_file;
+	char digest[DIGEST_HEX_BYTES]; /* SHA-256 of the file's bytes */
+	struct config_engine engine;
+	struct config_provider *providers; /* never empty */
+	size_t provider_count;
+	struct config_image *images; /* may be empty: built-in "mini" */
+	size_t image_count;
+	struct config_limits limits;
+	struct config_members roles[CONFIG_ROLE_COUNT];
+	struct conf *tree; /* owns the texts */
+};
+
+/* One value in force and where it comes from, for doctor and policy show. */
+struct config_setting {
+	char name[64];
+	char value[160];
+	char source[160]; /* "built-in" or file:line */
+};
+
+struct config_kind {
+	const char *name;
+	bool needs_endpoint;
+	bool needs_region;
+	bool needs_secret;
+};
+
+MUST_CHECK enum err config_parse(struct span text, const char *file,
+				 struct conf_error *error,
+				 struct config **ret_config);
+MUST_CHECK enum err config_load(const char *path, struct conf_error *error,
+				struct config **ret_config);
+void config_free(struct config *config);
+
+const struct config_provider *config_find_provider(const struct config *config,
+						   const char *name);
+const struct config_provider *
+config_default_provider(const struct config *config);
+const char *config_resolve_model(const struct config_provider *provider,
+				 const char *model);
+const struct config_image *config_find_image(const struct config *config,
+					     const char *name);
+size_t config_setting_count(void);
+void config_setting_at(const struct config *config, size_t index,
+		       struct config_setting *ret_setting);
+size_t config_kind_count(void);
+const struct config_kind *config_kind_at(size_t index);
+
+MUST_CHECK enum err config_add_provider(const char *path,
+					const struct config_provider *provider,
+					struct conf_error *error);
+
+#endif

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config_provider.c - the [[provider]] entries of kenaz.toml
+ *
+ * Runs in: kenazd.
+ * Trusts:  the owner of the file for intent, not for form.
+ * Never:   holds a secret: a provider names one, the broker has it.
+ */
+#include "engine/core/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/text.h"
+#include "engine/core/config_read.h"
+
+#define CONFIG_URL_MAX_BYTES 1024u
+
+static const struct config_kind config_kinds[] = {
+	/* name, needs endpoint, region, secret */
+	{"anthropic", false, false, true},  {"openai", false, false, true},
+	{"openrouter", false, false, true}, {"bedrock", false, true, true},
+	{"bento", true, false, false},      {"byo", true, false, false},
+};
+
+/* --- reading ------------------------------------------------------------ */
+
+/** config_kind_count() - How many kinds of provider a file can name */
+size_t config_kind_count(void)
+{
+	return ARRAY_SIZE(config_kinds);
+}
+
+/** config_kind_at() - A kind of provider and what it needs */
+const struct config_kind *config_kind_at(size_t index)
+{
+	return &config_kinds[index];
+}
+
+static const struct config_kind *read_kind(struct conf_node *table,
+					   struct conf_error *error)
+{
+	const char *choices[ARRAY_SIZE(config_kinds) + 1] = {0};
+	const char *kind;
+	int index;
+
+	for (size_t i = 0; i < ARRAY_SIZE(config_kinds); i++)
+		choices[i] = config_kinds[i].name;
+	kind = conf_get_text(table, "kind", NULL, error);
+	if (error->status == ERR_OK && !kind)
+		(void)conf_fail(error, table, "this provider has no kind");
+	if (kind && strcmp(kind, CONFIG_SCRIPTED) == 0)
+		(void)conf_fail(error, conf_find(table, "kind"),
+				"scripted is built in and answers while no "
+				"other provider is configured; remove this "
+				"entry");
+	index = conf_get_choice(table, "kind", choices, 0, error);
+	return error->status == ERR_OK ? &config_kinds[index] : NULL;
+}
+
+static bool is_url_byte(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       (c >= '0' && c <= '9') || (c != '\0' && strchr("-._~:/[]%", c));
+}
+
+static void check_endpoint(struct conf_node *table,
+			   const struct config_provider *provider,
+			   struct conf_error *error)
+{
+	const char *url = provider->endpoint;
+	struct conf_node *node = conf_find(table, "endpoint");
+	bool plain = strncmp(url, "http://", 7) == 0;
+	const char *host = url + (plain ? 7 : 8);
+
+	if (!plain && strncmp(url, "https://", 8) != 0) {
+		(void)conf_fail(error, node,
+				"endpoint must begin with https://, not "
+				"\"%.80s\"",
+				url);
+		return;
+	}
+	if (plain && !provider->allow_http)
+		(void)conf_fail(error, node,
+				"endpoint is not encrypted; use https:// or "
+				"set allow_http = true");
+	if (!plain && provider->allow_http)
+		(void)conf_fail(error, conf_find(table, "allow_http"),
+				"allow_http is for http:// endpoints; this "
+				"one uses https://");
+	if (strlen(url) > CONFIG_URL_MAX_BYTES)
+		(void)conf_fail(error, node, "endpoint is longer than %u bytes",
+				CONFIG_URL_MAX_BYTES);
+	for (const char *c = host; *c; c++)
+		if (!is_url_byte(*c))
+			(void)conf_fail(error, node,
+					"endpoint must be only scheme, host, "
+					"port and path");
+	if (host[0] == '\0' || host[0] == '/' || host[0] == ':')
+		(void)conf_fail(error, node, "endpoint names no host");
+}
+
+static void check_region(struct conf_node *table, const char *region,
+			 struct conf_error *error)
+{
+	bool ok = strlen(region) <= CONFIG_NAME_MAX_BYTES;
+
+	for (const char *c = region; *c; c++)
+		ok = ok && ((*c >= 'a' && *c <= 'z') ||
+			    (*c >= '0' && *c <= '9') || *c == '-');
+	if (!ok)
+		(void)conf_fail(error, conf_find(table, "region"),
+				"region must be of a-z, 0-9 and '-', like "
+				"eu-central-1");
+}
+
+/* A provider's needs by kind, in the words of its file. */
+static void check_provider(struct conf_node *table,
+			   const struct config_kind *kind,
+			   const struct config_provider *provider,
+			   struct conf_error *error)
+{
+	if (kind->needs_endpoint && !provider->endpoint)
+		(void)conf_fail(error, table,
+				"provider %s of kind %s needs an endpoint",
+				provider->name, kind->name);
+	if (kind->needs_region && !provider->region && !provider->endpoint)
+		(void)conf_fail(error, table,
+				"provider %s of kind %s needs a region",
+				provider->name, kind->name);
+	if (!kind->needs_region && provider->region)
+		(void)conf_fail(error, conf_find(table, "region"),
+				"a provider of kind %s has no region",
+				kind->name);
+	if (provider->secret)
+		config_check_name(conf_find(table, "secret"), provider->secret,
+				  "secret", error);
+	if (provider->endpoint)
+		check_endpoint(table, provider, error);
+	else if (provider->allow_http)
+		(void)conf_fail(error, conf_find(table, "allow_http"),
+				"allow_http needs an http:// endpoint");
+	if (provider->region)
+		check_region(table, provider->region, error);
+	if (provider->ca_file && provider->ca_file[0] != '/')
+		(void)conf_fail(error, conf_find(table, "ca_file"),
+				"ca_file must be an absolute path");
+	if (strcmp(provider->name, CONFIG_SCRIPTED) == 0)
+		(void)conf_fail(error, table,
+				"the name scripted is taken by the built-in "
+				"provider");
+}
+
+static bool has_model(const struct config_provider *provider, const char *model)
+{
+	for (size_t i = 0; i < provider->model_count; i++)
+		if (strcmp(provider->models[i], model) == 0)
+			return true;
+	return provider->model_count == 0;
+}
+
+static void read_aliases(struct conf_node *table,
+			 struct config_provider *provider,
+			 struct conf_error *error)
+{
+	struct conf_node *aliases = conf_get_table(table, "aliases", error);
+	size_t i;
+
+	if (!aliases)
+		return;
+	if (conf_count(aliases) == 0 ||
+	    conf_count(aliases) > CONFIG_ALIASES_MAX) {
+		(void)conf_fail(error, aliases,
+				"aliases must hold from 1 to %u entries",
+				CONFIG_ALIASES_MAX);
+		return;
+	}
+	provider->aliases =
+		config_take_memory(conf_count(aliases),
+				   sizeof(*provider->aliases), error);
+	for (i = 0; provider->aliases && i < conf_count(aliases); i++) {
+		struct conf_node *one = conf_at(aliases, i);
+
+		if (conf_kind(one) != CONF_TEXT ||
+		    conf_value_text(one)[0] == '\0') {
+			(void)conf_fail(error, one,
+					"alias %.64s must name a model",
+					conf_key(one));
+			return;
+		}
+		if (!has_model(provider, conf_value_text(one)))
+			(void)conf_fail(error, one,
+					"alias %.64s names \"%.128s\", which "
+					"is not in models",
+					conf_key(one), conf_value_text(one));
+		provider->aliases[i] =
+			(struct config_alias){conf_key(one),
+					      conf_value_text(one)};
+		provider->alias_count = i + 1;
+	}
+}
+
+static void read_provider(struct conf_node *table, struct config *config,
+			  struct conf_error *error)
+{
+	struct config_provider *to = &config->providers[config->provider_count];
+	const struct config_provider *other;
+	const struct config_kind *kind;
+
+	to->line = conf_line(table);
+	to->name = conf_get_text(table, "name", NULL, error);
+	config_check_name(table, to->name, "provider", error);
+	kind = read_kind(table, error);
+	to->endpoint = conf_get_text(table, "endpoint", NULL, error);
+	to->secret = conf_get_text(table, "secret", NULL, error);
+	to->allow_http = conf_get_boolean(table, "allow_http", false, error);
+	to->ca_file = conf_get_text(table, "ca_file", NULL, error);
+	to->region = conf_get_text(table, "region", NULL, error);
+	config->provider_count++;
+	config_read_texts(table, "models", CONFIG_MODELS_MAX, &to->models,
+			  &to->model_count, error);
+	read_aliases(table, to, error);
+	if (error->status != ERR_OK || !kind)
+		return;
+	to->kind = kind->name;
+	if (kind->needs_secret && !to->secret)
+		to->secret = kind->name;
+	check_provider(table, kind, to, error);
+	other = config_find_provider(config, to->name);
+	if (other && other != to)
+		(void)conf_fail(error, table,
+				"provider %s is already defined in line %u",
+				to->name, other->line);
+}
+
+/**
+ * config_read_providers() - Read every [[provider]], or stand scripted in
+ * @root:	The whole file
+ * @config:	Receives them
+ * @error:	Receives a failure
+ */
+void config_read_providers(struct conf_node *root, struct config *config,
+			   struct conf_error *error)
+{
+	struct conf_node *list =
+		conf_get_array(root, "provider", CONF_TABLE, error);
+	size_t count = list ? conf_count(list) : 0;
+
+	if (count > CONFIG_PROVIDERS_MAX) {
+		(void)conf_fail(error, list, "more than %u providers",
+				CONFIG_PROVIDERS_MAX);
+		return;
+	}
+	config->providers =
+		config_take_memory(count + 1, sizeof(*config->providers),
+				   error);
+	for (size_t i = 0; config->providers && i < count; i++)
+		read_provider(conf_at(list, i), config, error);
+	if (config->providers && count == 0)
+		config->providers[config->provider_count++] =
+			(struct config_provider){.name = CONFIG_SCRIPTED,
+						 .kind = CONFIG_SCRIPTED};
+}
+
+/* --- questions ---------------------------------------------------------- */
+
+/**
+ * config_find_provider() - Look a provider up by its exact name
+ * @config:	Configuration
+ * @name:	Borrowed
+ *
+ * Return: the first of that name; NULL when there is none. scripted is there
+ *	   only while no other provider is configured.
+ */
+const struct config_provider *config_find_provider(const struct config *config,
+						   const char *name)
+{
+	for (size_t i = 0; i < config->provider_count; i++)
+		if (config->providers[i].name &&
+		    strcmp(config->providers[i].name, name) == 0)
+			return &config->providers[i];
+	return NULL;
+}
+
+/** config_default_provider() - The provider of who names none */
+const struct config_provider *
+config_default_provider(const struct config *config)
+{
+	if (config->engine.default_provider)
+		return config_find_provider(config,
+					    config->engine.default_provider);
+	return &config->providers[0];
+}
+
+/**
+ * config_resolve_model() - Apply a provider's aliases and list of models
+ * @provider:	Provider
+ * @model:	What a client asked for
+ *
+ * Return: the model to ask for; NULL when the provider may not be asked for
+ *	   it.
+ */
+const char *config_resolve_model(const struct config_provider *provider,
+				 const char *model)
+{
+	for (size_t i = 0; i < provider->alias_count; i++)
+		if (strcmp(provider->aliases[i].name, model) == 0)
+			return provider->aliases[i].model;
+	return has_model(provider, model) ? model : NULL;
+}

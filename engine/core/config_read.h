@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config_read.h - what the files that read kenaz.toml share */
+#ifndef KENAZ_CORE_CONFIG_READ_H
+#define KENAZ_CORE_CONFIG_READ_H
+
+#include "engine/core/config.h"
+
+void *config_take_memory(size_t count, size_t size_bytes,
+			 struct conf_error *error);
+void config_read_texts(struct conf_node *table, const char *key, size_t max,
+		       const char ***texts, size_t *count,
+		       struct conf_error *error);
+void config_check_name(const struct conf_node *table, const char *name,
+		       const char *what, struct conf_error *error);
+void config_read_providers(struct conf_node *root, struct config *config,
+			   struct conf_error *error);
+
+#endif

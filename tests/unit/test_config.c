@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_config.c - kenaz.toml: defaults, every key, every rejection, adding
+ *
+ * Runs in: make check.
+ * Trusts:  nothing.
+ * Never:   needs another user or a network.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "engine/core/config.h"
+
+static struct config *load(const char *text)
+{
+	struct config *config = NULL;
+	struct conf_error error;
+
+	conf_error_init(&error);
+	if (config_parse(span_text(text), "kenaz.toml", &error, &config) !=
+	    ERR_OK)
+		fail_msg("%s", error.text);
+	return config;
+}
+
+static void refuse(const char *text, const char *want)
+{
+	struct config *config = NULL;
+	struct conf_error error;
+
+	conf_error_init(&error);
+	assert_int_equal(config_parse(span_text(text), "kenaz.toml", &error,
+				      &config),
+			 ERR_CONFIG);
+	assert_null(config);
+	if (!strstr(error.text, want))
+		fail_msg("<%s> is not in <%s>", want, error.text);
+}
+
+static void test_defaults(void **state)
+{
+	struct config *config = load("");
+
+	(void)state;
+	assert_int_equal(config->limits.memory_mib, 512);
+	assert_int_equal(config->limits.vcpus, 1);
+	assert_int_equal(config->limits.ask_timeout_s, 60);
+	assert_int_equal(config->engine.accelerator, CONFIG_ACCELERATOR_AUTO);
+	assert_int_equal(config->provider_count, 1);
+	assert_string_equal(config->providers[0].kind, CONFIG_SCRIPTED);
+	assert_string_equal(config_default_provider(config)->name, "scripted");
+	assert_int_equal(config->image_count, 0);
+	config_free(config);
+}
+
+static const char full[] =
+	"[engine]\naccelerator = \"tcg\"\ndefault_provider = \"work\"\n"
+	"default_image = \"dev\"\nexit_idle_s = 5\n"
+	"[[provider]]\nname = \"anthropic\"\nkind = \"anthropic\"\n"
+	"secret = \"anthropic\"\n"
+	"[[provider]]\nname = \"work\"\nkind = \"byo\"\n"
+	"endpoint = \"http://127.0.0.1:8000/v1\"\nallow_http = true\n"
+	"ca_file = \"/etc/ssl/ca.pem\"\nmodels = [\"m1\", \"m2\"]\n"
+	"aliases = { fast = \"m1\" }\n"
+	"[[provider]]\nname = \"aws\"\nkind = \"bedrock\"\n"
+	"region = \"eu-central-1\"\nsecret = \"aws\"\n"
+	"[[image]]\nname = \"dev\"\npath = \"/srv/dev\"\nmemory_mib = 2048\n"
+	"[limits]\nmemory_mib = 1024\nvcpus = 2\npayload_bytes = 10000000000\n"
+	"[roles]\nuser = { groups = \"agents\" }\n"
+	"admin = { users = [\"ann\", \"bob\"] }\n";
+
+static void test_every_key(void **state)
+{
+	struct config *config = load(full);
+	const struct config_provider *work =
+		config_find_provider(config, "work");
+
+	(void)state;
+	assert_non_null(work);
+	assert_int_equal(config->engine.accelerator, CONFIG_ACCELERATOR_TCG);
+	assert_int_equal(config->engine.exit_idle_s, 5);
+	assert_ptr_equal(config_default_provider(config), work);
+	assert_string_equal(work->endpoint, "http://127.0.0.1:8000/v1");
+	assert_true(work->allow_http);
+	assert_int_equal(work->line, 10);
+	assert_string_equal(config_resolve_model(work, "fast"), "m1");
+	assert_string_equal(config_resolve_model(work, "m2"), "m2");
+	assert_null(config_resolve_model(work, "m3"));
+	assert_string_equal(config_resolve_model(&config->providers[0], "x"),
+			    "x");
+	assert_null(config_find_provider(config, "scripted"));
+	assert_null(work->secret);
+	config_free(config);
+	/* A kind that needs a secret has one of its own name. */
+	config = load("[[provider]]\nname = \"p\"\nkind = \"anthropic\"\n");
+	assert_string_equal(config->providers[0].secret, "anthropic");
+	config_free(config);
+	config = load(full);
+	assert_int_equal(config_find_image(config, "dev")->memory_mib, 2048);
+	assert_int_equal(config->limits.payload_bytes, 10000000000);
+	assert_int_equal(config->roles[CONFIG_ROLE_ADMIN].user_count, 2);
+	assert_string_equal(config->roles[CONFIG_ROLE_USER].groups[0],
+			    "agents");
+	config_free(config);
+}
+
+static void test_settings_name_their_source(void **state)
+{
+	struct config *config = load(full);
+	struct config_setting one;
+	unsigned int found = 0;
+
+	(void)state;
+	for (size_t i = 0; i < config_setting_count(); i++) {
+		config_setting_at(config, i, &one);
+		if (strcmp(one.name, "limits.vcpus") == 0) {
+			assert_string_equal(one.value, "2");
+			assert_string_equal(one.source, "kenaz.toml:29");
+			found++;
+		}
+		if (strcmp(one.name, "limits.ask_timeout_s") == 0) {
+			assert_string_equal(one.value, "60");
+			assert_string_equal(one.source, "built-in");
+			found++;
+		}
+		if (strcmp(one.name, "engine.default_provider") == 0) {
+			assert_string_equal(one.value, "work");
+			assert_string_equal(one.source, "kenaz.toml:3");
+			found++;
+		}
+	}
+	assert_int_equal(found, 3);
+	config_free(config);
+}
+
+#define BYO       "[[provider]]\nname = \"p\"\nkind = \"byo\"\n"
+#define ANTHROPIC "[[provider]]\nname = \"p\"\nkind = \"anthropic\"\n"
+
+static void test_rejections(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *want;
+	} cases[] = {
+		{"[engin]\n", "kenaz.toml:1: unknown key engin; known here: "
+			      "provider, image, limits, roles, engine"},
+		{"[limits]\nmemory = 1\n",
+		 "kenaz.toml:2: unknown key memory; known here: memory_mib"},
+		{"[limits]\nmemory_mib = 0\n",
+		 "kenaz.toml:2: memory_mib must be from 64 to"},
+		{"[limits]\nvcpus = \"2\"\n",
+		 "kenaz.toml:2: vcpus must be a whole number, not a text"},
+		{"[limits]\nmemory_mib = 20000\n",
+		 "kenaz.toml:1: memory_mib (20000) is above "
+		 "session_memory_max_mib (16384)"},
+		{"[limits]\nvcpus = 9\n",
+		 "kenaz.toml:1: vcpus (9) is above session_vcpus_max (8)"},
+		{"[engine]\naccelerator = \"hvf\"\n",
+		 "kenaz.toml:2: accelerator must be one of auto, kvm, tcg"},
+		{"[engine]\ndefault_provider = \"x\"\n",
+		 "kenaz.toml:2: there is no provider \"x\""},
+		{"[engine]\ndefault_image = \"x\"\n"
+		 "[[image]]\nname = \"y\"\npath = \"/y\"\n",
+		 "kenaz.toml:2: there is no image \"x\""},
+		{"provider = []\n", "kenaz.toml:1: provider is an empty list"},
+		{"[[provider]]\nkind = \"byo\"\n",
+		 "kenaz.toml:1: this provider has no name"},
+		{"[[provider]]\nname = \"p\"\n",
+		 "kenaz.toml:1: this provider has no kind"},
+		{"[[provider]]\nname = \"P\"\n",
+		 "kenaz.toml:1: the name \"P\" must be of"},
+		{"[[provider]]\nname = \"p\"\nkind = \"gpt\"\n",
+		 "kenaz.toml:3: kind must be one of anthropic, openai, "
+		 "openrouter, bedrock, bento, byo, not \"gpt\""},
+		{"[[provider]]\nname = \"p\"\nkind = \"scripted\"\n",
+		 "kenaz.toml:3: scripted is built in"},
+		{BYO, "kenaz.toml:1: provider p of kind byo needs an endpoint"},
+		{BYO "endpoint = \"ftp://x\"\n",
+		 "kenaz.toml:4: endpoint must begin with https://"},
+		{BYO "endpoint = \"http://x\"\n",
+		 "kenaz.toml:4: endpoint is not encrypted"},
+		{BYO "endpoint = \"https://x\"\nallow_http = true\n",
+		 "kenaz.toml:5: allow_http is for http:// endpoints"},
+		{BYO "endpoint = \"https://u:p@x\"\n",
+		 "kenaz.toml:4: endpoint must be only scheme, host, port"},
+		{BYO "endpoint = \"https://x/?k=v\"\n",
+		 "kenaz.toml:4: endpoint must be only scheme, host, port"},
+		{BYO "endpoint = \"https:///x\"\n",
+		 "kenaz.toml:4: endpoint names no host"},
+		{BYO "endpoint = \"https://x\"\nregion = \"eu\"\n",
+		 "kenaz.toml:5: a provider of kind byo has no region"},
+		{BYO "endpoint = \"https://x\"\nca_file = \"ca.pem\"\n",
+		 "kenaz.toml:5: ca_file must be an absolute path"},
+		{ANTHROPIC "secret = \"sk-ant-KEY\"\n",
+		 "kenaz.toml:4: the name \"sk-ant-KEY\" must be of"},
+		{ANTHROPIC "secret = \"s\"\nallow_http = true\n",
+		 "kenaz.toml:5: allow_http needs an http:// endpoint"},
+		{ANTHROPIC "secret = \"s\"\nmodels = []\n",
+		 "kenaz.toml:5: models is an empty list"},
+		{ANTHROPIC "secret = \"s\"\nmodels = [\"a\", \"a\"]\n",
+		 "kenaz.toml:5: models lists \"a\" twice"},
+		{ANTHROPIC "secret = \"s\"\naliases = {}\n",
+		 "kenaz.toml:5: aliases must hold from 1 to"},
+		{ANTHROPIC "secret = \"s\"\naliases = { a = 1 }\n",
+		 "kenaz.toml:5: alias a must name a model"},
+		{ANTHROPIC "secret = \"s\"\nmodels = \"m\"\n"
+			   "aliases = { a = \"n\" }\n",
+		 "kenaz.toml:6: alias a names \"n\", which is not in models"},
+		{ANTHROPIC "secret = \"s\"\n" ANTHROPIC "secret = \"s\"\n",
+		 "kenaz.toml:5: provider p is already defined in line 1"},
+		{"[[provider]]\nname = \"b\"\nkind = \"bedrock\"\n"
+		 "secret = \"s\"\n",
+		 "kenaz.toml:1: provider b of kind bedrock needs a region"},
+		{"[[provider]]\nname = \"b\"\nkind = \"bedrock\"\n"
+		 "secret = \"s\"\nregion = \"EU/..\"\n",
+		 "kenaz.toml:5: region must be of a-z"},
+		{"[[provider]]\nname = \"scripted\"\nkind = \"byo\"\n"
+		 "endpoint = \"https://x\"\n",
+		 "kenaz.toml:1: the name scripted is taken"},
+		{"[[image]]\nname = \"a\"\n",
+		 "kenaz.toml:1: image a needs path"},
+		{"[[image]]\nname = \"a\"\npath = \"a\"\n",
+		 "kenaz.toml:1: image a needs path"},
+		{"[[image]]\nname = \"a\"\npath = \"/a\"\n"
+		 "[[image]]\nname = \"a\"\npath = \"/b\"\n",
+		 "kenaz.toml:4: image a is already defined in line 1"},
+		{"[roles]\nroot = { users = \"x\" }\n",
+		 "kenaz.toml:2: unknown key root; known here: user, approver, "
+		 "auditor, admin"},
+		{"[roles]\nadmin = {}\n",
+		 "kenaz.toml:2: role admin names neither users nor groups"},
+		{"[roles]\nadmin = { users = [] }\n",
+		 "kenaz.toml:2: users is an empty list"},
+		{"[roles]\nadmin = { user = \"x\" }\n", "kenaz.toml:2: "},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		refuse(cases[i].text, cases[i].want);
+}
+
+static void test_no_file_is_built_in(void **state)
+{
+	struct config *config = NULL;
+	struct conf_error error;
+
+	(void)state;
+	conf_error_init(&error);
+	assert_int_equal(config_load("/nonexistent/kenaz.toml", &error,
+				     &config),
+			 ERR_OK);
+	assert_false(config->from_file);
+	assert_string_equal(config->file, "built-in");
+	config_free(config);
+}
+
+static void check_added(const char *path, size_t count, mode_t mode)
+{
+	struct config *config = NULL;
+	struct conf_error error;
+	struct stat st;
+
+	conf_error_init(&error);
+	assert_int_equal(config_load(path, &error, &config), ERR_OK);
+	assert_int_equal(config->provider_count, count);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, mode);
+	config_free(config);
+}
+
+static void test_add_provider(void **state)
+{
+	char folder[] = "/tmp/kenaz-config-XXXXXX";
+	char path[64];
+	const char *models[] = {"m \"1\"", "back\\slash"};
+	struct config_alias alias = {"fast", "m \"1\""};
+	struct config_provider p = {.name = "one",
+				    .kind = "byo",
+				    .endpoint = "http://localhost:1/v1",
+				    .allow_http = true,
+				    .models = models,
+				    .model_count = 2,
+				    .aliases = &alias,
+				    .alias_count = 1};
+	struct conf_error error;
+	int fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	(void)snprintf(path, sizeof(path), "%s/kenaz.toml", folder);
+	conf_error_init(&error);
+	if (config_add_provider(path, &p, &error) != ERR_OK)
+		fail_msg("%s", error.text);
+	check_added(path, 1, 0600);
+	assert_int_equal(chmod(path, 0640), 0);
+	p = (struct config_provider){.name = "two",
+				     .kind = "anthropic",
+				     .secret = "s"};
+	assert_int_equal(config_add_provider(path, &p, &error), ERR_OK);
+	check_added(path, 2, 0640);
+	/* What is there stays: a comment and no newline at the end. */
+	fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+	assert_int_equal(write(fd, "# end", 5), 5);
+	close(fd);
+	p.name = "three";
+	assert_int_equal(config_add_provider(path, &p, &error), ERR_OK);
+	check_added(path, 3, 0640);
+	assert_int_equal(config_add_provider(path, &p, &error), ERR_EXISTS);
+	assert_non_null(strstr(error.text, "there is a provider \"three\""));
+	conf_error_init(&error);
+	p.name = "four";
+	p.kind = "nothing";
+	assert_int_equal(config_add_provider(path, &p, &error), ERR_CONFIG);
+	assert_non_null(strstr(error.text, "kind must be one of"));
+	conf_error_init(&error);
+	p.kind = "byo";
+	p.endpoint = "https://x\"\nsecret = \"y";
+	assert_int_equal(config_add_provider(path, &p, &error), ERR_FORMAT);
+	check_added(path, 3, 0640);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(folder), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_every_key),
+		cmocka_unit_test(test_settings_name_their_source),
+		cmocka_unit_test(test_rejections),
+		cmocka_unit_test(test_no_file_is_built_in),
+		cmocka_unit_test(test_add_provider),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
