@@ -185,36 +185,6 @@ static void drop_streams(struct session *s)
 	}
 }
 
-/** session_finish() - Nothing of it runs any more: let its processes go */
-void session_finish(struct session *s)
-{
-	struct engine *e = s->engine;
-
-	if (session_has_ended(s))
-		return;
-	drop_streams(s);
-	infers_end(s, s->reason);
-	tunnels_end(s);
-	terminals_end(s, s->reason);
-	child_end(s->launch);
-	child_end(s->gate);
-	child_end(s->egress);
-	s->launch = s->gate = s->egress = NULL;
-	mockvm_free(s->mock);
-	s->mock = NULL;
-	approvals_withdraw_session(e->approvals, s->id);
-	infer_tools_end(s);
-	budget_end_session(e->budget, s->id);
-	s->ended_ns = engine_now_ns();
-	if (s->state == SESSION_STOPPING && s->error == ERR_OK)
-		session_set_state(s, SESSION_ENDED);
-	else
-		session_set_state(s, SESSION_FAILED);
-	if (s->watch)
-		s->watch(s->watch_context, s, NULL);
-	s->watch = NULL;
-}
-
 static void write_end(struct session *s)
 {
 	struct buf b;
@@ -245,6 +215,37 @@ static void write_end(struct session *s)
 	buf_fini(&b);
 }
 
+/** session_finish() - Nothing of it runs any more: let its processes go */
+void session_finish(struct session *s)
+{
+	struct engine *e = s->engine;
+
+	if (session_has_ended(s))
+		return;
+	drop_streams(s);
+	infers_end(s, s->reason);
+	tunnels_end(s);
+	terminals_end(s, s->reason);
+	write_end(s);
+	child_end(s->launch);
+	child_end(s->gate);
+	child_end(s->egress);
+	s->launch = s->gate = s->egress = NULL;
+	mockvm_free(s->mock);
+	s->mock = NULL;
+	approvals_withdraw_session(e->approvals, s->id);
+	infer_tools_end(s);
+	budget_end_session(e->budget, s->id);
+	s->ended_ns = engine_now_ns();
+	if (s->state == SESSION_STOPPING && s->error == ERR_OK)
+		session_set_state(s, SESSION_ENDED);
+	else
+		session_set_state(s, SESSION_FAILED);
+	if (s->watch)
+		s->watch(s->watch_context, s, NULL);
+	s->watch = NULL;
+}
+
 /**
  * session_end() - Begin the end of a session
  * @s:		Session
@@ -266,7 +267,6 @@ void session_end(struct session *s, enum err error, const char *reason)
 	session_set_state(s, SESSION_STOPPING);
 	infers_end(s, reason);
 	terminals_end(s, reason);
-	write_end(s);
 	s->deadline_ns = engine_now_ns() + SESSION_STOP_VM_NS;
 	if (error == ERR_OK && was_ready && s->gate) {
 		struct msg_guest_control m = {
