@@ -380,7 +380,6 @@ void config_free(struct config *config)
 		return;
 	for (size_t i = 0; i < config->provider_count; i++) {
 		free(config->providers[i].models);
-		free(config->providers[i].aliases);
 	}
 	for (size_t i = 0; i < CONFIG_ROLE_COUNT; i++) {
 		free(config->roles[i].users);

@@ -14,7 +14,6 @@
 #define CONFIG_PROVIDERS_MAX  32u
 #define CONFIG_IMAGES_MAX     32u
 #define CONFIG_MODELS_MAX     256u /* of one provider */
-#define CONFIG_ALIASES_MAX    256u /* of one provider */
 #define CONFIG_MEMBERS_MAX    256u /* users or groups of one role */
 #define CONFIG_NAME_MAX_BYTES 64u
 #define CONFIG_SCRIPTED       "scripted"
@@ -40,11 +39,6 @@ struct config_engine {
 	uint32_t exit_idle_s;
 };
 
-struct config_alias {
-	const char *name;
-	const char *model;
-};
-
 struct config_provider {
 	const char *name;
 	const char *kind;
@@ -55,8 +49,6 @@ struct config_provider {
 	bool allow_http;
 	const char **models; /* empty: any */
 	size_t model_count;
-	struct config_alias *aliases;
-	size_t alias_count;
 	unsigned int line; /* 0: built in */
 };
 
@@ -130,8 +122,8 @@ const struct config_provider *config_find_provider(const struct config *config,
 						   const char *name);
 const struct config_provider *
 config_default_provider(const struct config *config);
-const char *config_resolve_model(const struct config_provider *provider,
-				 const char *model);
+bool config_allows_model(const struct config_provider *provider,
+			 struct span model);
 const struct config_image *config_find_image(const struct config *config,
 					     const char *name);
 size_t config_setting_count(void);

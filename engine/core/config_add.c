@@ -65,17 +65,6 @@ static enum err put_lists(struct buf *out,
 	}
 	if (e == ERR_OK && i)
 		e = buf_put_text(out, "]\n");
-	for (i = 0; e == ERR_OK && i < provider->alias_count; i++) {
-		e = buf_put_text(out, i ? ", " : "aliases = { ");
-		if (e == ERR_OK)
-			e = put_quoted(out, provider->aliases[i].name);
-		if (e == ERR_OK)
-			e = buf_put_text(out, " = ");
-		if (e == ERR_OK)
-			e = put_quoted(out, provider->aliases[i].model);
-	}
-	if (e == ERR_OK && i)
-		e = buf_put_text(out, " }\n");
 	return e;
 }
 

@@ -151,55 +151,6 @@ static void check_provider(struct conf_node *table,
 				"provider");
 }
 
-static bool has_model(const struct config_provider *provider, const char *model)
-{
-	for (size_t i = 0; i < provider->model_count; i++)
-		if (strcmp(provider->models[i], model) == 0)
-			return true;
-	return provider->model_count == 0;
-}
-
-static void read_aliases(struct conf_node *table,
-			 struct config_provider *provider,
-			 struct conf_error *error)
-{
-	struct conf_node *aliases = conf_get_table(table, "aliases", error);
-	size_t i;
-
-	if (!aliases)
-		return;
-	if (conf_count(aliases) == 0 ||
-	    conf_count(aliases) > CONFIG_ALIASES_MAX) {
-		(void)conf_fail(error, aliases,
-				"aliases must hold from 1 to %u entries",
-				CONFIG_ALIASES_MAX);
-		return;
-	}
-	provider->aliases =
-		config_take_memory(conf_count(aliases),
-				   sizeof(*provider->aliases), error);
-	for (i = 0; provider->aliases && i < conf_count(aliases); i++) {
-		struct conf_node *one = conf_at(aliases, i);
-
-		if (conf_kind(one) != CONF_TEXT ||
-		    conf_value_text(one)[0] == '\0') {
-			(void)conf_fail(error, one,
-					"alias %.64s must name a model",
-					conf_key(one));
-			return;
-		}
-		if (!has_model(provider, conf_value_text(one)))
-			(void)conf_fail(error, one,
-					"alias %.64s names \"%.128s\", which "
-					"is not in models",
-					conf_key(one), conf_value_text(one));
-		provider->aliases[i] =
-			(struct config_alias){conf_key(one),
-					      conf_value_text(one)};
-		provider->alias_count = i + 1;
-	}
-}
-
 static void read_provider(struct conf_node *table, struct config *config,
 			  struct conf_error *error)
 {
@@ -219,7 +170,6 @@ static void read_provider(struct conf_node *table, struct config *config,
 	config->provider_count++;
 	config_read_texts(table, "models", CONFIG_MODELS_MAX, &to->models,
 			  &to->model_count, error);
-	read_aliases(table, to, error);
 	if (error->status != ERR_OK || !kind)
 		return;
 	to->kind = kind->name;
@@ -293,18 +243,17 @@ config_default_provider(const struct config *config)
 }
 
 /**
- * config_resolve_model() - Apply a provider's aliases and list of models
+ * config_allows_model() - Whether a provider may be asked for a model
  * @provider:	Provider
- * @model:	What a client asked for
+ * @model:	What a client asked for, exactly
  *
- * Return: the model to ask for; NULL when the provider may not be asked for
- *	   it.
+ * Return: true for a model of its list; always without a list.
  */
-const char *config_resolve_model(const struct config_provider *provider,
-				 const char *model)
+bool config_allows_model(const struct config_provider *provider,
+			 struct span model)
 {
-	for (size_t i = 0; i < provider->alias_count; i++)
-		if (strcmp(provider->aliases[i].name, model) == 0)
-			return provider->aliases[i].model;
-	return has_model(provider, model) ? model : NULL;
+	for (size_t i = 0; i < provider->model_count; i++)
+		if (span_is(model, provider->models[i]))
+			return true;
+	return provider->model_count == 0;
 }

@@ -26,6 +26,7 @@
 #include "engine/core/control.h"
 #include "engine/core/infer_state.h"
 #include "engine/core/infer_tool.h"
+#include "engine/core/price.h"
 #include "engine/core/route_of.h"
 
 /* Until the reply says: about four bytes of a request make a token. */
@@ -439,6 +440,41 @@ static enum err send_grant(struct infer *i, const struct msg_infer_ask *m,
 	return broker_grant(s->engine, &g, fds, n, infer_on_transfer_done, i);
 }
 
+static bool has_usd_budget(const struct session *s)
+{
+	const struct budget_limits *l = policy_budgets(s->engine->policy);
+	size_t scope;
+
+	for (scope = 0; scope < BUDGET_SCOPE_COUNT; scope++)
+		if (l->of[scope].of[BUDGET_MICROUSD] != BUDGET_UNLIMITED)
+			return true;
+	return false;
+}
+
+/* What the request's own tokens will cost; a price must be known to count. */
+static enum err guess_price(struct session *s, struct infer *i, int64_t tokens,
+			    int64_t *ret_microusd)
+{
+	struct price_usage usage = {.input = (uint32_t)tokens};
+	struct policy_decision d = {
+		.effect = POLICY_DENY,
+		.rule = "budget.usd",
+		.reason = "a USD budget is set and this model's price is not "
+			  "known",
+		.matched_count = 1,
+		.listed_count = 1,
+		.matched = {"budget.usd"}};
+
+	*ret_microusd = 0;
+	if (i->route != ROUTE_MESSAGES ||
+	    price_of(provider_find(span_text(i->kind)), span_text(i->model),
+		     &usage, ret_microusd) ||
+	    !has_usd_budget(s))
+		return ERR_OK;
+	deny_policy(s, i->request, "inference", i->provider, &d, i->model);
+	return ERR_DENIED;
+}
+
 static enum err reserve(struct session *s, struct infer *i, uint64_t body_bytes)
 {
 	struct budget_amounts want = {0};
@@ -449,6 +485,10 @@ static enum err reserve(struct session *s, struct infer *i, uint64_t body_bytes)
 	want.of[BUDGET_REQUESTS] = 1;
 	want.of[BUDGET_TOKENS] = (int64_t)(body_bytes / TOKEN_BYTES_GUESS) + 1;
 	want.of[BUDGET_BYTES] = (int64_t)body_bytes;
+	err = guess_price(s, i, want.of[BUDGET_TOKENS],
+			  &want.of[BUDGET_MICROUSD]);
+	if (err != ERR_OK)
+		return err;
 	err = budget_reserve(s->engine->budget, s->id, s->user, &want,
 			     (int64_t)wall_us, &refusal, &i->reservation);
 	if (err != ERR_OK) {
@@ -545,6 +585,21 @@ static void begin(struct session *s, const struct msg_infer_ask *m,
 	}
 }
 
+/* kenaz.toml says which models of a provider exist for its users. */
+static void deny_model(struct session *s, uint64_t request,
+		       const struct config_provider *p, const char *model)
+{
+	struct policy_decision d = {
+		.effect = POLICY_DENY,
+		.rule = "config.models",
+		.reason = "this model is not in the provider's list of models",
+		.matched_count = 1,
+		.listed_count = 1,
+		.matched = {"config.models"}};
+
+	deny_policy(s, request, "inference", p->name, &d, model);
+}
+
 static void decide(struct session *s, const struct msg_infer_ask *m,
 		   int *body_fd, const char *model)
 {
@@ -565,6 +620,9 @@ static void decide(struct session *s, const struct msg_infer_ask *m,
 				   "requests cannot wait for one";
 		deny_policy(s, m->request, "inference",
 			    p ? p->name : "provider", &d, model);
+	} else if (m->route != ROUTE_MODELS &&
+		   !config_allows_model(p, m->model)) {
+		deny_model(s, m->request, p, model);
 	} else if (features_allowed(s, m, model)) {
 		begin(s, m, body_fd, p, model, &d);
 	}

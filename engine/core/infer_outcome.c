@@ -14,6 +14,7 @@
 #include "engine/core/audit_client.h"
 #include "engine/core/infer.h"
 #include "engine/core/infer_state.h"
+#include "engine/core/price.h"
 #include "engine/core/route_of.h"
 
 static void put_error(struct infer *i, enum err *err, struct buf *b)
@@ -129,7 +130,16 @@ static void settle(struct infer *i)
 {
 	struct session *s = i->session;
 	struct budget_amounts used = {0};
+	/* take_end() cut them to 32 bits. */
+	struct price_usage tokens = {(uint32_t)i->input_tokens,
+				     (uint32_t)i->output_tokens,
+				     (uint32_t)i->cache_read,
+				     (uint32_t)i->cache_write};
 
+	/* An unknown price passes only where no USD budget is set. */
+	if (!price_of(provider_find(span_text(i->kind)), span_text(i->model),
+		      &tokens, &used.of[BUDGET_MICROUSD]))
+		used.of[BUDGET_MICROUSD] = 0;
 	used.of[BUDGET_REQUESTS] = 1;
 	used.of[BUDGET_TOKENS] = (int64_t)(i->input_tokens + i->output_tokens);
 	used.of[BUDGET_BYTES] = (int64_t)(i->request_bytes + i->response_bytes);

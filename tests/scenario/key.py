@@ -52,6 +52,7 @@ kind = "anthropic"
 secret = "anthropic"
 endpoint = "http://127.0.0.1:%d"
 allow_http = true
+models = ["claude-test"]
 """ % provider.port)
 engine.start()
 engine.set_secret("anthropic", KEY)
@@ -150,6 +151,31 @@ def an_echoed_key_is_cut_out():
     check(found == {"kenaz-broker"}, "after an echo the key is in %r" % found)
 
 
+def a_model_that_is_not_listed_is_refused_and_not_sent():
+    count = len(provider.requests())
+    body = REQUEST.replace("claude-test", "claude-other")
+    code, out, err = engine.run(session, ["sh", "-c", (
+        "cat > /tmp/b; wget -Y off -S -O- --header 'content-type: application/json' "
+        "--post-file /tmp/b http://127.0.0.1:4141/v1/messages")], stdin=body.encode())
+    check(code != 0 and b"403" in err, "%d %r %r" % (code, out, err))
+    event = engine.wait_event("policy.deny", session=session)["attrs"]
+    check(event["kenaz.policy.rule"] == "config.models", "%r" % event)
+    check(len(provider.requests()) == count, "it was sent")
+
+
+def a_usd_budget_denies_what_has_no_price():
+    engine.write("policy.toml", "[budget.session]\nusd = 5\n")
+    engine.call("policy.reload")
+    count = len(provider.requests())
+    check(ask()[0] != 0, "a model without a price passed under a USD budget")
+    engine.wait_event("policy.deny", lambda e: e["attrs"].get("kenaz.policy.rule")
+                      == "budget.usd", session=session)
+    check(len(provider.requests()) == count, "it was sent")
+    os.unlink(os.path.join(engine.config_dir, "policy.toml"))
+    engine.call("policy.reload")
+    check(ask()[0] == 0, "without a budget it is refused")
+
+
 def the_log_has_no_key_and_verifies():
     owner.close()
     engine.wait_event("session.end", session=session)
@@ -167,4 +193,6 @@ main(a_reply_streams_through_the_guest,
      only_the_broker_has_it_in_memory,
      no_argument_environment_or_file_has_it,
      an_echoed_key_is_cut_out,
+     a_model_that_is_not_listed_is_refused_and_not_sent,
+     a_usd_budget_denies_what_has_no_price,
      the_log_has_no_key_and_verifies)

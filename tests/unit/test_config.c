@@ -70,7 +70,6 @@ static const char full[] =
 	"[[provider]]\nname = \"work\"\nkind = \"byo\"\n"
 	"endpoint = \"http://127.0.0.1:8000/v1\"\nallow_http = true\n"
 	"ca_file = \"/etc/ssl/ca.pem\"\nmodels = [\"m1\", \"m2\"]\n"
-	"aliases = { fast = \"m1\" }\n"
 	"[[provider]]\nname = \"aws\"\nkind = \"bedrock\"\n"
 	"region = \"eu-central-1\"\nsecret = \"aws\"\n"
 	"[[image]]\nname = \"dev\"\npath = \"/srv/dev\"\nmemory_mib = 2048\n"
@@ -92,11 +91,10 @@ static void test_every_key(void **state)
 	assert_string_equal(work->endpoint, "http://127.0.0.1:8000/v1");
 	assert_true(work->allow_http);
 	assert_int_equal(work->line, 10);
-	assert_string_equal(config_resolve_model(work, "fast"), "m1");
-	assert_string_equal(config_resolve_model(work, "m2"), "m2");
-	assert_null(config_resolve_model(work, "m3"));
-	assert_string_equal(config_resolve_model(&config->providers[0], "x"),
-			    "x");
+	assert_true(config_allows_model(work, span_text("m2")));
+	assert_false(config_allows_model(work, span_text("m3")));
+	assert_false(config_allows_model(work, span_text("")));
+	assert_true(config_allows_model(&config->providers[0], span_text("x")));
 	assert_null(config_find_provider(config, "scripted"));
 	assert_null(work->secret);
 	config_free(config);
@@ -124,7 +122,7 @@ static void test_settings_name_their_source(void **state)
 		config_setting_at(config, i, &one);
 		if (strcmp(one.name, "limits.vcpus") == 0) {
 			assert_string_equal(one.value, "2");
-			assert_string_equal(one.source, "kenaz.toml:29");
+			assert_string_equal(one.source, "kenaz.toml:28");
 			found++;
 		}
 		if (strcmp(one.name, "limits.ask_timeout_s") == 0) {
@@ -208,13 +206,8 @@ static void test_rejections(void **state)
 		 "kenaz.toml:5: models is an empty list"},
 		{ANTHROPIC "secret = \"s\"\nmodels = [\"a\", \"a\"]\n",
 		 "kenaz.toml:5: models lists \"a\" twice"},
-		{ANTHROPIC "secret = \"s\"\naliases = {}\n",
-		 "kenaz.toml:5: aliases must hold from 1 to"},
-		{ANTHROPIC "secret = \"s\"\naliases = { a = 1 }\n",
-		 "kenaz.toml:5: alias a must name a model"},
-		{ANTHROPIC "secret = \"s\"\nmodels = \"m\"\n"
-			   "aliases = { a = \"n\" }\n",
-		 "kenaz.toml:6: alias a names \"n\", which is not in models"},
+		{ANTHROPIC "secret = \"s\"\naliases = { a = \"m\" }\n",
+		 "kenaz.toml:5: unknown key"},
 		{ANTHROPIC "secret = \"s\"\n" ANTHROPIC "secret = \"s\"\n",
 		 "kenaz.toml:5: provider p is already defined in line 1"},
 		{"[[provider]]\nname = \"b\"\nkind = \"bedrock\"\n"
@@ -282,15 +275,12 @@ static void test_add_provider(void **state)
 	char folder[] = "/tmp/kenaz-config-XXXXXX";
 	char path[64];
 	const char *models[] = {"m \"1\"", "back\\slash"};
-	struct config_alias alias = {"fast", "m \"1\""};
 	struct config_provider p = {.name = "one",
 				    .kind = "byo",
 				    .endpoint = "http://localhost:1/v1",
 				    .allow_http = true,
 				    .models = models,
-				    .model_count = 2,
-				    .aliases = &alias,
-				    .alias_count = 1};
+				    .model_count = 2};
 	struct conf_error error;
 	int fd;
 
