@@ -32,12 +32,6 @@ static bool is_mock(void)
 	return folder_path[0] != '\0';
 }
 
-/** transport_use_vsock() - Streams are AF_VSOCK to context 2 (the default) */
-void transport_use_vsock(void)
-{
-	folder_path[0] = '\0';
-}
-
 /**
  * transport_use_folder() - Streams are unix sockets in a folder
  * @folder:	Path, at most 95 bytes

@@ -9,7 +9,6 @@
 #define TRANSPORT_PORT_EGRESS 1025u /* one line, then a tunnel */
 #define TRANSPORT_PORT_GUEST  1024u /* the host's way in */
 
-void transport_use_vsock(void);
 MUST_CHECK enum err transport_use_folder(const char *folder);
 MUST_CHECK enum err transport_listen(unsigned port, int *ret_fd);
 MUST_CHECK enum err transport_accept(int listen_fd, int *ret_fd);

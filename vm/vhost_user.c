@@ -698,12 +698,6 @@ void vhost_user_free(struct vhost_user *u)
 	free(u);
 }
 
-/** vhost_user_poll_fd() - Readable when vhost_user_turn() has work */
-int vhost_user_poll_fd(const struct vhost_user *u)
-{
-	return u->fd;
-}
-
 /**
  * vhost_user_turn() - Serve the messages that are there, up to a ceiling
  * @u:	Server

@@ -35,7 +35,6 @@ MUST_CHECK enum err vhost_user_new(int fd, int memory_fd, uint8_t *memory,
 				   const struct vhost_user_events *events,
 				   void *arg, struct vhost_user **ret_server);
 void vhost_user_free(struct vhost_user *u);
-int vhost_user_poll_fd(const struct vhost_user *u);
 MUST_CHECK enum err vhost_user_turn(struct vhost_user *u);
 const char *vhost_user_fault(const struct vhost_user *u);
 

@@ -45,27 +45,18 @@ enum group {
 	G_KEEP_CAPS = 1 << 7,   /* as root: keep them for what it starts */
 };
 
-static const struct {
-	unsigned groups;
-	const char *text;
-} kinds[JAIL_COUNT] = {
-	[JAIL_SPAWNER] = {G_EXEC | G_KEEP_CAPS, "starts programs"},
-	[JAIL_CORE] = {G_BASE | G_FILES | G_UNIX | G_THREADS | G_PRIVATE_NET,
-		       "files and unix sockets, no network, no programs"},
-	[JAIL_AUDIT] = {G_BASE | G_FILES | G_PRIVATE_NET,
-			"log files, no network, no programs"},
-	[JAIL_BROKER] = {G_BASE | G_FILES | G_NET | G_THREADS,
-			 "network and vault files, no programs"},
-	[JAIL_EGRESS] = {G_BASE | G_FILES | G_NET | G_THREADS,
-			 "network, no programs"},
-	[JAIL_LAUNCH] = {G_EXEC | G_KEEP_CAPS | G_PRIVATE_NET,
-			 "starts the jailed VM, no network"},
-	[JAIL_GATE] = {G_BASE | G_PRIVATE_NET,
-		       "its descriptors, no files, no network"},
-	[JAIL_CLIENT] = {G_EXEC | G_KEEP_CAPS, "the user's own command"},
-	[JAIL_VERIFY] = {G_BASE | G_FILES, "reads files, no programs"},
-	[JAIL_SCRIPTED] = {G_BASE | G_PRIVATE_NET,
-			   "its descriptors, no files, no network"},
+/* What each keeps; jail.h says why. */
+static const unsigned kinds[JAIL_COUNT] = {
+	[JAIL_SPAWNER] = G_EXEC | G_KEEP_CAPS,
+	[JAIL_CORE] = G_BASE | G_FILES | G_UNIX | G_THREADS | G_PRIVATE_NET,
+	[JAIL_AUDIT] = G_BASE | G_FILES | G_PRIVATE_NET,
+	[JAIL_BROKER] = G_BASE | G_FILES | G_NET | G_THREADS,
+	[JAIL_EGRESS] = G_BASE | G_FILES | G_NET | G_THREADS,
+	[JAIL_LAUNCH] = G_EXEC | G_KEEP_CAPS | G_PRIVATE_NET,
+	[JAIL_GATE] = G_BASE | G_PRIVATE_NET,
+	[JAIL_CLIENT] = G_EXEC | G_KEEP_CAPS,
+	[JAIL_VERIFY] = G_BASE | G_FILES,
+	[JAIL_SCRIPTED] = G_BASE | G_PRIVATE_NET,
 };
 
 #define S(name) SCMP_SYS(name)
@@ -371,17 +362,6 @@ static enum err drop_capabilities(void)
 }
 
 /**
- * jail_describe() - What a kind of process may still do, for people
- * @kind:	Kind
- *
- * Return: static text.
- */
-const char *jail_describe(enum jail_kind kind)
-{
-	return (unsigned)kind < JAIL_COUNT ? kinds[kind].text : "unknown";
-}
-
-/**
  * jail_enter() - Give up for good what this kind of process does not need
  * @kind:	Kind
  *
@@ -400,7 +380,7 @@ enum err jail_enter(enum jail_kind kind)
 
 	if ((unsigned)kind >= JAIL_COUNT)
 		return ERR_JAIL;
-	groups = kinds[kind].groups;
+	groups = kinds[kind];
 	if (getrlimit(RLIMIT_NOFILE, &now) < 0)
 		return ERR_JAIL;
 	if (now.rlim_max < files.rlim_max)

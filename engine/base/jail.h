@@ -21,6 +21,5 @@ enum jail_kind {
 };
 
 MUST_CHECK enum err jail_enter(enum jail_kind kind);
-const char *jail_describe(enum jail_kind kind);
 
 #endif

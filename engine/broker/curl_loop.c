@@ -198,17 +198,3 @@ void curl_loop_resume(struct curl_loop *c, CURL *easy)
 	/* Not every version asks for this by itself. */
 	(void)uv_timer_start(&c->timer, on_timer, 0, 0);
 }
-
-static void on_timer_closed(uv_handle_t *handle)
-{
-	free(handle->data);
-}
-
-/** curl_loop_free() - Close all connections; every transfer is removed */
-void curl_loop_free(struct curl_loop *c)
-{
-	if (!c)
-		return;
-	(void)curl_multi_cleanup(c->multi);
-	uv_close((uv_handle_t *)&c->timer, on_timer_closed);
-}

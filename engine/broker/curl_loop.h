@@ -21,6 +21,5 @@ MUST_CHECK enum err curl_loop_new(uv_loop_t *loop, curl_loop_done done,
 MUST_CHECK enum err curl_loop_add(struct curl_loop *c, CURL *easy);
 void curl_loop_remove(struct curl_loop *c, CURL *easy);
 void curl_loop_resume(struct curl_loop *c, CURL *easy);
-void curl_loop_free(struct curl_loop *c);
 
 #endif

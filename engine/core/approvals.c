@@ -27,19 +27,6 @@ struct approvals {
 	struct approval items[]; /* in the order of asking */
 };
 
-static const char *const state_texts[] = {
-	[APPROVAL_WAITING] = "waiting",
-	[APPROVAL_GRANTED] = "granted",
-	[APPROVAL_DENIED] = "denied",
-	[APPROVAL_EXPIRED] = "expired",
-};
-
-/** approvals_state_text() - A state in one word */
-const char *approvals_state_text(enum approval_state state)
-{
-	return state_texts[state];
-}
-
 /**
  * approvals_new() - Make an empty queue
  * @max:		Most questions at once; at most APPROVALS_MAX

@@ -80,6 +80,5 @@ const struct approval *approvals_at(const struct approvals *approvals,
 				    size_t index);
 const struct approval *approvals_find(const struct approvals *approvals,
 				      uint64_t id);
-const char *approvals_state_text(enum approval_state state);
 
 #endif

@@ -61,12 +61,6 @@ static const char *const unit_texts[BUDGET_UNIT_COUNT] = {"requests", "tokens",
 static const char *const scope_texts[BUDGET_SCOPE_COUNT] = {"session", "user",
 							    "host"};
 
-/** budget_unit_text() - A unit as policy files write it */
-const char *budget_unit_text(enum budget_unit unit)
-{
-	return unit_texts[unit];
-}
-
 /** budget_scope_text() - A scope as policy files write it */
 const char *budget_scope_text(enum budget_scope scope)
 {
@@ -126,12 +120,6 @@ void budget_set_limits(struct budget *budget,
 		       const struct budget_limits *limits)
 {
 	budget->limits = *limits;
-}
-
-/** budget_limits_of() - The limits in force */
-const struct budget_limits *budget_limits_of(const struct budget *budget)
-{
-	return &budget->limits;
 }
 
 static int64_t add_amount(int64_t a, int64_t b)

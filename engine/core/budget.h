@@ -90,9 +90,7 @@ const struct budget_row *budget_row_at(const struct budget *budget,
 void budget_usage(const struct budget *budget, enum budget_scope scope,
 		  const char *key, int64_t now_wall_us,
 		  struct budget_amounts *ret_used);
-const struct budget_limits *budget_limits_of(const struct budget *budget);
 
-const char *budget_unit_text(enum budget_unit unit);
 const char *budget_scope_text(enum budget_scope scope);
 
 #endif

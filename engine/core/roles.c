@@ -73,15 +73,6 @@ const char *roles_verb_at(size_t index)
 	return verbs[index].verb;
 }
 
-/** roles_name() - The name of one role; "none" for anything else */
-const char *roles_name(enum roles_bit bit)
-{
-	for (unsigned int r = 0; r < CONFIG_ROLE_COUNT; r++)
-		if ((unsigned int)bit == 1u << r)
-			return role_texts[r];
-	return "none";
-}
-
 /**
  * roles_reach() - How far a verb reaches for who holds some roles
  * @roles:	Bits of enum roles_bit

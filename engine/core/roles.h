@@ -45,6 +45,5 @@ MUST_CHECK enum err roles_check(const struct roles_peer *peer, const char *verb,
 				char ret_reason[ROLES_REASON_MAX_BYTES]);
 size_t roles_verb_count(void);
 const char *roles_verb_at(size_t index);
-const char *roles_name(enum roles_bit bit);
 
 #endif

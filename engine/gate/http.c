@@ -715,9 +715,3 @@ void http_tick(struct http *h, uint64_t now_ns)
 			drop(r);
 	}
 }
-
-/** http_buffered_bytes() - Memory in use for request bodies being read */
-size_t http_buffered_bytes(const struct http *h)
-{
-	return h->bodies_bytes;
-}

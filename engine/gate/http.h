@@ -61,7 +61,6 @@ MUST_CHECK enum err http_new(uv_loop_t *loop, const char *const *forwarded,
 void http_free(struct http *h);
 MUST_CHECK enum err http_add(struct http *h, int fd);
 void http_tick(struct http *h, uint64_t now_ns);
-size_t http_buffered_bytes(const struct http *h);
 
 /* @headers: attrs.h texts. @body is taken over. */
 MUST_CHECK enum err http_answer(struct http_request *r, unsigned status,

@@ -187,12 +187,6 @@ const char *vm_stage_name(enum vm_stage stage)
 	return i < ARRAY_SIZE(names) && names[i] ? names[i] : "unknown stage";
 }
 
-/** dialect_name() - Name of a dialect for logs; never NULL */
-const char *dialect_name(enum dialect dialect)
-{
-	return dialect == DIALECT_ANTHROPIC ? "anthropic" : "none";
-}
-
 /** route_name() - Name of a route for logs and policy; never NULL */
 const char *route_name(enum route route)
 {

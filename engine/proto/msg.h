@@ -93,7 +93,6 @@ bool msg_is_legal(const struct msg_info *info, enum role from, enum role to,
 const char *role_name(enum role role);
 const char *role_program(enum role role);
 const char *vm_stage_name(enum vm_stage stage);
-const char *dialect_name(enum dialect dialect);
 const char *route_name(enum route route);
 
 #endif
