@@ -148,7 +148,7 @@ static enum err send_all(int fd, const char *data, size_t len_bytes)
 		data += n;
 		len_bytes -= (size_t)n;
 	}
-	return shutdown(fd, SHUT_WR) == 0 ? ERR_OK : ERR_SYS;
+	return ERR_OK;
 }
 
 /* Request, "ready", the bytes, half-close, and the answer to the same id. */
@@ -171,6 +171,11 @@ static int hand_over(struct app *app, const char *name, const char *secret,
 	cJSON_Delete(result);
 	result = NULL;
 	e = send_all(control_fd(app->control), secret, len_bytes);
+	if (e == ERR_OK)
+		e = send_all(control_fd(app->control), "\n", 1);
+	/* The end of the line says that the secret is whole. */
+	if (e == ERR_OK && shutdown(control_fd(app->control), SHUT_WR) != 0)
+		e = ERR_SYS;
 	if (e != ERR_OK)
 		return app_fail(app, EXIT_CODE_UNREACHABLE,
 				"the engine closed the connection");

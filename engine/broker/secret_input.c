@@ -6,8 +6,10 @@
  * Trusts:  core for who the client is and what it may set.
  * Never:   keeps what was read outside locked memory, lets core see it.
  *
- * The client sends the secret and half-closes; the answer is one line of
- * JSON-RPC with the id of the client's request, then the socket is closed.
+ * The client sends the secret as one line and half-closes; the answer is one
+ * line of JSON-RPC with the id of the client's request, then the socket is
+ * closed. Without the end of the line the client died while it was sending,
+ * and what came of the secret is not stored.
  */
 #include "engine/broker/secret_input.h"
 
@@ -121,6 +123,13 @@ static void on_closed(uv_handle_t *handle)
 	open_inputs--;
 }
 
+/* Too many bytes are another error, which the check names. */
+static bool ends_its_line(const struct secret_input *in)
+{
+	return in->have_bytes == INPUT_BYTES ||
+	       (in->have_bytes && in->input->data[in->have_bytes - 1] == '\n');
+}
+
 static void finish(struct secret_input *in, enum err error, const char *text)
 {
 	struct secret_input_result result = {.request = in->request,
@@ -130,7 +139,12 @@ static void finish(struct secret_input *in, enum err error, const char *text)
 	if (uv_is_closing((uv_handle_t *)&in->poll))
 		return;
 	(void)snprintf(result.text, sizeof(result.text), "%s", text);
-	if (error == ERR_OK) {
+	if (error == ERR_OK && !ends_its_line(in)) {
+		result.error = ERR_CLOSED;
+		(void)snprintf(result.text, sizeof(result.text),
+			       "the secret was cut off before its end of line; "
+			       "nothing was stored");
+	} else if (error == ERR_OK) {
 		struct span s = span_of(in->input->data, in->have_bytes);
 
 		result.error = secret_check_text(s, &result.secret);

@@ -279,7 +279,7 @@ class Engine:
     def set_secret(self, name, value):
         c = Connection(self.path)
         c.call("secret.set", name=name)
-        c.sock.sendall(value.encode())
+        c.sock.sendall(value.encode() + b"\n")
         c.sock.shutdown(socket.SHUT_WR)
         answer = c.line()
         c.close()

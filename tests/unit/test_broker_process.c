@@ -540,16 +540,22 @@ static void test_secrets(void **state)
 	struct msg_secret_remove m = {.request = 1, .name = span_text("test")};
 
 	(void)state;
-	assert_string_equal(broker_rig_set_secret(r, KEY, strlen(KEY)),
+	assert_string_equal(broker_rig_set_secret(r, KEY "\n", sizeof(KEY)),
 			    "{\"jsonrpc\":\"2.0\",\"id\":\"id-7\",\"result\":{"
 			    "\"name\":\"test\",\"version\":2}}\n");
 	assert_non_null(strstr(broker_rig_set_secret(r, "\n", 1), "\"error\""));
 	assert_int_equal(r->secret_error, ERR_SHORT);
 	assert_non_null(
-		strstr(broker_rig_set_secret(r, "a\nb", 3), "\"format\""));
-	memset(big, 'a', sizeof(big));
+		strstr(broker_rig_set_secret(r, "a\nb\n", 4), "\"format\""));
+	/* The client died while it sent the key. */
 	assert_non_null(
-		strstr(broker_rig_set_secret(r, big, 8193), "\"limit\""));
+		strstr(broker_rig_set_secret(r, KEY, strlen(KEY)), "cut off"));
+	assert_int_equal(r->secret_error, ERR_CLOSED);
+	assert_non_null(strstr(broker_rig_set_secret(r, "", 0), "cut off"));
+	memset(big, 'a', sizeof(big));
+	big[8193] = '\n';
+	assert_non_null(
+		strstr(broker_rig_set_secret(r, big, 8194), "\"limit\""));
 	broker_rig_run(r, &p);
 	assert_int_equal(r->outcome.error, ERR_OK);
 	r->secrets = 0;
