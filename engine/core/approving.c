@@ -9,6 +9,7 @@
 #include "engine/core/approving.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "engine/base/log.h"
 #include "engine/core/audit_client.h"
@@ -105,6 +106,42 @@ enum err approving_put_question(struct buf *b, uint64_t id, const char *target,
 		err = attrs_put_text(b, "kenaz.policy.target",
 				     span_text(target));
 	return err;
+}
+
+/**
+ * approving_withdraw() - Take a question back, for nobody waits any more
+ * @e:		Engine
+ * @id:		Number of the approval; one that was decided stays decided
+ * @reason:	Why, for the log
+ */
+void approving_withdraw(struct engine *e, uint64_t id, const char *reason)
+{
+	const struct approval *waiting = approvals_find(e->approvals, id);
+	struct approval a;
+
+	if (!waiting || waiting->state != APPROVAL_WAITING)
+		return;
+	a = *waiting;
+	a.state = APPROVAL_EXPIRED;
+	(void)snprintf(a.reason, sizeof(a.reason), "%s", reason);
+	approvals_withdraw(e->approvals, id);
+	note(e, &a);
+}
+
+/** approving_withdraw_session() - Take all questions of a session back */
+void approving_withdraw_session(struct engine *e, const char *session,
+				const char *reason)
+{
+	size_t i = approvals_count(e->approvals);
+
+	while (i--) {
+		const struct approval *a = approvals_at(e->approvals, i);
+
+		if (strcmp(a->session, session) == 0)
+			approving_withdraw(e, a->id, reason);
+	}
+	/* Answers that were not delivered yet have nobody to go to. */
+	approvals_withdraw_session(e->approvals, session);
 }
 
 /** approving_pump() - Expire what is due and deliver what was decided */

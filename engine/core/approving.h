@@ -9,6 +9,9 @@
 MUST_CHECK enum err approving_put_question(struct buf *b, uint64_t id,
 					   const char *target,
 					   const struct approval_question *q);
+void approving_withdraw(struct engine *e, uint64_t id, const char *reason);
+void approving_withdraw_session(struct engine *e, const char *session,
+				const char *reason);
 void approving_pump(struct engine *e);
 
 #endif

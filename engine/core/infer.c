@@ -727,6 +727,7 @@ static enum err take_cancel(struct session *s, struct span payload)
 	if (!i)
 		return ERR_OK;
 	i->gate_left = true;
+	infer_tools_cancel(s, m.request);
 	if (i->state == INFER_OUTCOME)
 		return ERR_OK;
 	if (i->state != INFER_INTENT) {

@@ -258,6 +258,22 @@ void infer_tool_decided(struct session *s, uint64_t context, bool granted,
 	buf_fini(&b);
 }
 
+/** infer_tools_cancel() - The client of a request hung up: nobody waits */
+void infer_tools_cancel(struct session *s, uint64_t request)
+{
+	struct judged *j, *after;
+
+	for (j = LIST_FIRST(&s->judged); j; j = after) {
+		after = LIST_NEXT(j, next);
+		if (!j->approval_waits || j->request != request)
+			continue;
+		approving_withdraw(s->engine, j->approval,
+				   "its client hung up");
+		LIST_REMOVE(j, next);
+		free(j);
+	}
+}
+
 /** infer_tools_end() - The approvals of a session's calls were withdrawn */
 void infer_tools_end(struct session *s)
 {

@@ -9,6 +9,7 @@ MUST_CHECK enum err infer_tool_on_message(struct session *s,
 					  struct span payload);
 void infer_tool_decided(struct session *s, uint64_t context, bool granted,
 			const char *rule, const char *text);
+void infer_tools_cancel(struct session *s, uint64_t request);
 void infer_tools_end(struct session *s);
 
 #endif

@@ -226,6 +226,7 @@ void session_finish(struct session *s)
 	infers_end(s, s->reason);
 	tunnels_end(s);
 	terminals_end(s, s->reason);
+	approving_withdraw_session(e, s->id, "its session ended");
 	write_end(s);
 	child_end(s->launch);
 	child_end(s->gate);
@@ -233,7 +234,6 @@ void session_finish(struct session *s)
 	s->launch = s->gate = s->egress = NULL;
 	mockvm_free(s->mock);
 	s->mock = NULL;
-	approvals_withdraw_session(e->approvals, s->id);
 	infer_tools_end(s);
 	budget_end_session(e->budget, s->id);
 	s->ended_ns = engine_now_ns();

@@ -53,7 +53,8 @@ static void tunnel_free(struct tunnel *t)
 
 	audit_forget(s->engine, t);
 	if (t->approval)
-		approvals_withdraw(s->engine->approvals, t->approval);
+		approving_withdraw(s->engine, t->approval,
+				   "its connection ended");
 	LIST_REMOVE(t, next);
 	s->n_tunnels--;
 	free(t);

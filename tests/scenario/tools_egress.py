@@ -194,11 +194,23 @@ target = "session"
         "model": "kenaz-scripted", "max_tokens": 50,
         "tools": [{"name": "bash", "input_schema": {"type": "object"}}],
         "messages": [{"role": "user", "content": "scenario: denied-tool"}]})
-    t = engine.terminal(session, ["sh", "-c", (
-        "cat > /tmp/b; wget -Y off -q -O- --header 'content-type: application/json' "
-        "--post-file /tmp/b http://127.0.0.1:4141/v1/messages")])
-    t.send(1, 0, body.encode())
-    t.send(2)
+    def send():
+        t = engine.terminal(session, ["sh", "-c", (
+            "cat > /tmp/b; exec wget -Y off -q -O- --header 'content-type: "
+            "application/json' --post-file /tmp/b "
+            "http://127.0.0.1:4141/v1/messages")])
+        t.send(1, 0, body.encode())
+        t.send(2)
+        return t
+    t = send()
+    waiting = wait_for("the question", lambda: [
+        a for a in engine.call("approvals.list")["approvals"] if a["target"] == "tool"])
+    t.send(4, 0, b"\x09")
+    event = engine.wait_event("approval.expired", lambda e: e["attrs"][
+        "kenaz.approval.id"] == waiting[0]["id"], session=session)
+    check(event["attrs"]["kenaz.reason"] == "its client hung up", "%r" % event)
+    t.finish()
+    t = send()
     waiting = wait_for("the question", lambda: [
         a for a in engine.call("approvals.list")["approvals"] if a["target"] == "tool"])
     check("rm -rf" in waiting[0]["summary"], "%r" % waiting)
