@@ -56,6 +56,9 @@ static enum err encrypt(const uint8_t *key, struct span stored,
  * @sent:	Bytes that crossed the boundary, borrowed
  * @stored:	Bytes to keep: the same, or redacted; borrowed
  * @ret_commit:	All but its name is written
+ * @scratch:	PAYLOAD_SECRET_BYTES of secret_alloc(), kept by the caller: to
+ *		lock and guard memory for each payload costs more than all
+ *		the rest; wiped on return
  * @cipher:	Buffer that gets what is stored
  * @wrapped:	Buffer that gets PAYLOAD_WRAPPED_BYTES
  *
@@ -63,22 +66,18 @@ static enum err encrypt(const uint8_t *key, struct span stored,
  */
 enum err payload_seal(const struct logkey *k, struct span about,
 		      struct span sent, struct span stored,
-		      struct record_payload *ret_commit, struct buf *cipher,
-		      struct buf *wrapped)
+		      struct record_payload *ret_commit, uint8_t *scratch,
+		      struct buf *cipher, struct buf *wrapped)
 {
-	uint8_t *secret = NULL;
-	struct span key, blind;
+	struct span key = span_of(scratch, PAYLOAD_KEY_BYTES);
+	struct span blind =
+		span_of(scratch + PAYLOAD_KEY_BYTES, PAYLOAD_BLIND_BYTES);
 	enum err e;
 
 	if (sent.len_bytes > PAYLOAD_MAX_BYTES ||
 	    stored.len_bytes > PAYLOAD_MAX_BYTES)
 		return ERR_LIMIT;
-	e = secret_alloc(PAYLOAD_KEY_BYTES + PAYLOAD_BLIND_BYTES, &secret);
-	if (e != ERR_OK)
-		return e;
-	randombytes_buf(secret, PAYLOAD_KEY_BYTES + PAYLOAD_BLIND_BYTES);
-	key = span_of(secret, PAYLOAD_KEY_BYTES);
-	blind = span_of(secret + PAYLOAD_KEY_BYTES, PAYLOAD_BLIND_BYTES);
+	randombytes_buf(scratch, PAYLOAD_SECRET_BYTES);
 	e = encrypt(key.data, stored, cipher, &blind);
 	if (e == ERR_OK)
 		e = logkey_wrap(k, LOGKEY_PAYLOAD, about, key, wrapped);
@@ -94,7 +93,7 @@ enum err payload_seal(const struct logkey *k, struct span about,
 		else
 			digest_hmac_sha256(blind, sent, ret_commit->sent_mac);
 	}
-	secret_free(secret);
+	sodium_memzero(scratch, PAYLOAD_SECRET_BYTES);
 	return e;
 }
 

@@ -13,12 +13,14 @@
 #define PAYLOAD_BLIND_BYTES 32u
 #define PAYLOAD_OVERHEAD_BYTES \
 	(PAYLOAD_NONCE_BYTES + PAYLOAD_BLIND_BYTES + PAYLOAD_TAG_BYTES)
+#define PAYLOAD_SECRET_BYTES  (PAYLOAD_KEY_BYTES + PAYLOAD_BLIND_BYTES)
 #define PAYLOAD_WRAPPED_BYTES (PAYLOAD_KEY_BYTES + LOGKEY_OVERHEAD_BYTES)
 
 MUST_CHECK enum err payload_seal(const struct logkey *k, struct span about,
 				 struct span sent, struct span stored,
 				 struct record_payload *ret_commit,
-				 struct buf *cipher, struct buf *wrapped);
+				 uint8_t *scratch, struct buf *cipher,
+				 struct buf *wrapped);
 MUST_CHECK enum err payload_open(const struct logkey *k, struct span about,
 				 struct span cipher, struct span wrapped,
 				 const struct record_payload *commit,

@@ -176,7 +176,7 @@ static enum err seal_payload(struct store *s, const struct store_event *event,
 	e = put_about(s, seq, 0, &s->about);
 	return e == ERR_OK ? payload_seal(s->logkey, buf_span(&s->about),
 					  event->sent, event->stored, commit,
-					  &s->cipher, &s->wrapped)
+					  s->secret, &s->cipher, &s->wrapped)
 			   : e;
 }
 
@@ -472,6 +472,7 @@ void store_close(struct store *s)
 	segment_fini(&s->segment);
 	epoch_signer_fini(&s->signer);
 	logkey_free(s->logkey);
+	secret_free(s->secret);
 	buf_fini(&s->record);
 	buf_fini(&s->text);
 	buf_fini(&s->note);

@@ -42,6 +42,7 @@ struct store {
 
 	/* Scratch, kept between appends. */
 	struct buf record, text, note, about, cipher, wrapped;
+	uint8_t *secret; /* PAYLOAD_SECRET_BYTES, locked; empty in between */
 	struct tree_hash leaves[STORE_PENDING_MAX];
 };
 

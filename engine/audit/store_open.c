@@ -421,7 +421,9 @@ enum err store_open(const struct store_options *options,
 	buf_init(&s->about, STORE_ABOUT_MAX_BYTES);
 	buf_init(&s->cipher, PAYLOAD_MAX_BYTES + PAYLOAD_OVERHEAD_BYTES);
 	buf_init(&s->wrapped, PAYLOAD_WRAPPED_BYTES);
-	e = open_all(&op);
+	e = secret_alloc(PAYLOAD_SECRET_BYTES, &s->secret);
+	if (e == ERR_OK)
+		e = open_all(&op);
 	recovered_fini(&op.recovered);
 	if (e != ERR_OK) {
 		store_close(s);
