@@ -27,6 +27,8 @@ struct curl_loop {
 	CURLM *multi;
 	uv_timer_t timer;
 	curl_loop_done done;
+	curl_loop_turned turned;
+	void *context;
 };
 
 static void report(struct curl_loop *c)
@@ -55,6 +57,7 @@ static void act(struct curl_loop *c, curl_socket_t fd, int events)
 	    CURLM_OK)
 		log_error("libcurl cannot go on with a socket");
 	report(c);
+	c->turned(c->context);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -142,11 +145,14 @@ static int on_timeout(CURLM *multi, long timeout_ms, void *context)
  * curl_loop_new() - Join libcurl and libuv
  * @loop:	The process's loop
  * @done:	Called for every transfer that ended by itself
+ * @turned:	Called after each turn of libcurl
+ * @context:	For @turned
  * @ret_loop:	Owned by the caller
  *
  * Return: ERR_OK; ERR_MEMORY.
  */
 enum err curl_loop_new(uv_loop_t *loop, curl_loop_done done,
+		       curl_loop_turned turned, void *context,
 		       struct curl_loop **ret_loop)
 {
 	struct curl_loop *c = calloc(1, sizeof(*c));
@@ -160,6 +166,8 @@ enum err curl_loop_new(uv_loop_t *loop, curl_loop_done done,
 	}
 	c->loop = loop;
 	c->done = done;
+	c->turned = turned;
+	c->context = context;
 	(void)uv_timer_init(loop, &c->timer);
 	c->timer.data = c;
 	(void)curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, on_socket);

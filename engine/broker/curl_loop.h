@@ -16,7 +16,11 @@ struct curl_loop;
  * remove or resume. */
 typedef void (*curl_loop_done)(void *context, CURLcode result);
 
+/* Called when libcurl has returned and what ended was reported. */
+typedef void (*curl_loop_turned)(void *context);
+
 MUST_CHECK enum err curl_loop_new(uv_loop_t *loop, curl_loop_done done,
+				  curl_loop_turned turned, void *context,
 				  struct curl_loop **ret_loop);
 MUST_CHECK enum err curl_loop_add(struct curl_loop *c, CURL *easy);
 void curl_loop_remove(struct curl_loop *c, CURL *easy);

@@ -500,7 +500,8 @@ int main(int argc, char **argv)
 	e = jail_enter(JAIL_BROKER);
 	if (e != ERR_OK)
 		die("the jail could not be built: %s", err_text(e));
-	e = curl_loop_new(&b.loop, transfer_on_curl_done, &b.host.curl);
+	e = curl_loop_new(&b.loop, transfer_on_curl_done, transfer_on_curl_turn,
+			  &b.host, &b.host.curl);
 	if (e == ERR_OK)
 		e = releases_new(&b.releases);
 	if (e != ERR_OK)

@@ -57,6 +57,8 @@ struct transfer {
 	int stream_fd; /* -1: nobody listens */
 	uv_poll_t poll;
 	int events; /* that it waits for */
+	LIST_ENTRY(transfer) next_unsent;
+	bool unsent; /* in host->unsent */
 	uv_timer_t timer;
 	uint64_t started_ns, active_ns, total_ns;
 
@@ -127,10 +129,30 @@ static void on_closed(uv_handle_t *handle)
 	free(t);
 }
 
+/*
+ * Frames wait until libcurl has returned: head, body and end of a short answer
+ * leave in one piece then, and the gate wakes once.
+ */
+static void want_flush(struct transfer *t)
+{
+	if (t->unsent || t->stream_fd < 0)
+		return;
+	t->unsent = true;
+	LIST_INSERT_HEAD(&t->host->unsent, t, next_unsent);
+}
+
+static void forget_flush(struct transfer *t)
+{
+	if (t->unsent)
+		LIST_REMOVE(t, next_unsent);
+	t->unsent = false;
+}
+
 static void go(struct transfer *t)
 {
 	if (t->state == GONE)
 		return;
+	forget_flush(t);
 	t->state = GONE;
 	t->host->gone(t->host->context, t);
 	if (t->stream_fd >= 0)
@@ -161,6 +183,7 @@ static enum err flush(struct transfer *t)
 	struct buf *frames = &t->response.frames;
 	size_t done = 0;
 
+	forget_flush(t);
 	if (t->stream_fd < 0)
 		return ERR_OK;
 	while (done < frames->len_bytes) {
@@ -411,8 +434,8 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
 	t->active_ns = uv_hrtime();
 	if (e != ERR_OK)
 		return stop(t, e, t->response.problem);
-	if (t->response.frames.len_bytes && flush(t) != ERR_OK)
-		return stop(t, ERR_CANCELLED, "the client hung up");
+	if (t->response.frames.len_bytes)
+		want_flush(t);
 	return len;
 }
 
@@ -431,6 +454,10 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
 	e = response_data(&t->response, span_of(data, len));
 	if (e != ERR_OK)
 		return stop(t, e, t->response.problem);
+	if (t->response.frames.len_bytes < FRAMES_KEEP_BYTES) {
+		want_flush(t);
+		return len;
+	}
 	if (flush(t) != ERR_OK)
 		return stop(t, ERR_CANCELLED, "the client hung up");
 	if (t->response.frames.len_bytes)
@@ -689,4 +716,23 @@ void transfer_on_curl_done(void *context, CURLcode result)
 		transfer_fail(t, ERR_UPSTREAM, "the provider failed: %s",
 			      t->curl_text[0] ? t->curl_text
 					      : curl_easy_strerror(result));
+}
+
+/** transfer_on_curl_turn() - Pass on what came; for curl_loop_new() */
+void transfer_on_curl_turn(void *context)
+{
+	struct transfer_host *host = context;
+	struct transfer *t;
+
+	while ((t = LIST_FIRST(&host->unsent))) {
+		forget_flush(t);
+		if (t->state != RUNNING)
+			continue; /* ended, which sends the rest */
+		if (flush(t) != ERR_OK) {
+			finish(t, ERR_CANCELLED, "the client hung up");
+			go(t);
+			continue;
+		}
+		watch_stream(t);
+	}
 }

@@ -3,6 +3,7 @@
 #ifndef KENAZ_BROKER_TRANSFER_H
 #define KENAZ_BROKER_TRANSFER_H
 
+#include <sys/queue.h>
 #include <uv.h>
 
 #include "engine/broker/curl_loop.h"
@@ -21,11 +22,14 @@
 
 struct transfer;
 
+LIST_HEAD(transfer_list, transfer);
+
 /* What all transfers share. */
 struct transfer_host {
 	uv_loop_t *loop;
 	struct curl_loop *curl;
 	char scripted_socket[PATH_MAX_BYTES + 1];
+	struct transfer_list unsent; /* have frames for the gate */
 	void *context;
 	/* Exactly once for each transfer; memfd is owned by the callee. */
 	void (*done)(void *context, struct transfer *t,
@@ -44,6 +48,7 @@ void transfer_start(struct transfer *t);
 void transfer_fail(struct transfer *t, enum err error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 void transfer_on_curl_done(void *context, CURLcode result);
+void transfer_on_curl_turn(void *context);
 uint64_t transfer_grant(const struct transfer *t);
 bool transfer_is_done(const struct transfer *t);
 struct transfer *transfer_next(const struct transfer *t);
