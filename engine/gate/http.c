@@ -37,6 +37,7 @@
 /* A connection; its request, if any, has deadlines of its own. */
 struct peer {
 	LIST_ENTRY(peer) next;
+	struct hangup *hangup;
 	int fd;
 	bool busy;
 	uint64_t idle_ns; /* since when */
@@ -57,10 +58,15 @@ struct http {
 	int handles;
 };
 
-/* Lives until libuv has closed its handle. */
+/*
+ * Watches a connection all its life, because to begin and end that for each
+ * request costs more system calls than the request. Lives until libuv has
+ * closed its handle.
+ */
 struct hangup {
 	uv_poll_t poll;
-	struct http_request *request;
+	struct http_request *request; /* the one that runs, or NULL */
+	bool stopped;
 };
 
 static void run(struct http *h);
@@ -148,16 +154,6 @@ static void on_hangup_closed(uv_handle_t *handle)
 	free(handle->data);
 }
 
-static void stop_hangup(struct http_request *r)
-{
-	if (!r->hangup)
-		return;
-	(void)uv_poll_stop(&r->hangup->poll);
-	r->hangup->request = NULL;
-	uv_close((uv_handle_t *)&r->hangup->poll, on_hangup_closed);
-	r->hangup = NULL;
-}
-
 static void drop(struct http_request *r)
 {
 	int fd = socket_of(r);
@@ -173,28 +169,38 @@ static void on_hangup(uv_poll_t *poll, int status, int events)
 	struct hangup *g = poll->data;
 	struct http_request *r = g->request;
 
-	if (!r || (status == 0 && !(events & UV_DISCONNECT)))
+	if (status == 0 && !(events & UV_DISCONNECT))
 		return;
-	stop_hangup(r);
+	/* Between requests the library sees the end by itself. */
+	(void)uv_poll_stop(poll);
+	g->stopped = true;
+	if (!r)
+		return;
+	g->request = NULL;
 	r->hung_up = true;
 	drop(r);
 }
 
-static void start_hangup(struct http_request *r)
+static struct hangup *hangup_new(uv_loop_t *loop, int fd)
 {
 	struct hangup *g = calloc(1, sizeof(*g));
 
-	if (!g)
-		return;
-	if (uv_poll_init(r->http->poll.loop, &g->poll, socket_of(r)) != 0) {
+	if (!g || uv_poll_init(loop, &g->poll, fd) != 0) {
 		free(g);
-		return;
+		return NULL;
 	}
 	g->poll.data = g;
-	g->request = r;
-	r->hangup = g;
-	if (uv_poll_start(&g->poll, UV_DISCONNECT, on_hangup) != 0)
-		stop_hangup(r);
+	g->stopped = uv_poll_start(&g->poll, UV_DISCONNECT, on_hangup) != 0;
+	return g;
+}
+
+static void hangup_close(struct hangup *g)
+{
+	if (!g)
+		return;
+	(void)uv_poll_stop(&g->poll);
+	g->request = NULL;
+	uv_close((uv_handle_t *)&g->poll, on_hangup_closed);
 }
 
 /* --- connections -------------------------------------------------------- */
@@ -206,6 +212,28 @@ static struct peer *peer_of(struct MHD_Connection *connection)
 					MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 
 	return info ? info->socket_context : NULL;
+}
+
+static void stop_hangup(struct http_request *r)
+{
+	struct peer *p = peer_of(r->connection);
+
+	if (p && p->hangup && p->hangup->request == r)
+		p->hangup->request = NULL;
+}
+
+static void start_hangup(struct http_request *r)
+{
+	struct peer *p = peer_of(r->connection);
+
+	if (!p || !p->hangup)
+		return;
+	p->hangup->request = r;
+	/* It ended its side before the request was read: say so again. */
+	if (p->hangup->stopped)
+		p->hangup->stopped =
+			uv_poll_start(&p->hangup->poll, UV_DISCONNECT,
+				      on_hangup) != 0;
 }
 
 /* The library's own timeout takes a clock that steps back for its end. */
@@ -225,10 +253,12 @@ static void on_connection(void *context, struct MHD_Connection *connection,
 			return;
 		p->fd = info->connect_fd;
 		p->idle_ns = uv_hrtime();
+		p->hangup = hangup_new(h->poll.loop, p->fd);
 		LIST_INSERT_HEAD(&h->peers, p, next);
 		*socket_context = p;
 	} else if (code == MHD_CONNECTION_NOTIFY_CLOSED && p) {
 		LIST_REMOVE(p, next);
+		hangup_close(p->hangup);
 		free(p);
 		*socket_context = NULL;
 	}

@@ -20,7 +20,6 @@
 #define HTTP_BODIES_MAX_BYTES (96u << 20) /* all requests being read */
 
 struct http;
-struct hangup;
 struct MHD_Connection;
 struct MHD_Response;
 
@@ -35,7 +34,6 @@ struct http_request {
 	struct http *http;
 	struct MHD_Connection *connection;
 	struct MHD_Response *response;
-	struct hangup *hangup;
 	char *uri;
 	unsigned status;
 	struct buf out;
