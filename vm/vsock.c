@@ -365,9 +365,12 @@ static void take_events(struct vsock *v)
 	for (i = 0; i < count; i++) {
 		struct vsock_stream *s = touched[i];
 
-		/* The guest saw one end already: tell it of the other. */
-		if (s->hung_up && (s->host_shutdown & VSOCK_SHUTDOWN_SEND))
-			stream_shutdown_host(v, s, VSOCK_SHUTDOWN_RECEIVE);
+		/* Nothing is left to read for the guest, so that no read will
+		 * find the end: tell it now. */
+		if (s->hung_up &&
+		    ((s->host_shutdown & VSOCK_SHUTDOWN_SEND) ||
+		     (s->guest_shutdown & VSOCK_SHUTDOWN_RECEIVE)))
+			stream_shutdown_host(v, s, VSOCK_SHUTDOWN_BOTH);
 		stream_wake(v, s);
 		if (s->ring_len_bytes)
 			stream_flush(v, s);

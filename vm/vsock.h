@@ -13,7 +13,8 @@
 #define VSOCK_STREAMS_MAX       512u /* per guest, all states */
 #define VSOCK_LISTEN_MAX        8u   /* host ports the guest may reach */
 #define VSOCK_RESETS_MAX        128u /* RST owed to ports without a stream */
-#define VSOCK_BUFFER_MAX_BYTES  (256u * 1024u) /* one stream, to the host */
+#define VSOCK_BUFFER_MAX_BYTES  (512u * 1024u) /* one stream, to the host */
+#define VSOCK_SOCKET_MAX_BYTES  (256u * 1024u) /* of it again, in the kernel */
 #define VSOCK_BUFFER_MIN_BYTES  (16u * 1024u)
 #define VSOCK_BUFFERS_MAX_BYTES (32u * 1024u * 1024u) /* one guest */
 #define VSOCK_CONNECT_MAX_NS    (5ull * 1000000000ull)

@@ -21,8 +21,10 @@ struct vsock_events {
 	/* A guest connected to a listened port; @fd is the owner's now. */
 	void (*accepted)(void *arg, uint32_t host_port, uint32_t guest_port,
 			 int fd);
-	/* The answer to connect(); @fd is -1 unless @e is ERR_OK. */
-	void (*connected)(void *arg, uint64_t cookie, enum err e, int fd);
+	/* The answer to connect(); @fd is -1 unless @e is ERR_OK, and then
+	 * @host_port is the stream's port on our side. */
+	void (*connected)(void *arg, uint64_t cookie, enum err e, int fd,
+			  uint32_t host_port);
 	/* The guest broke the transport for good; @why is static text. */
 	void (*failed)(void *arg, const char *why);
 };

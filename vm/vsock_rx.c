@@ -240,8 +240,12 @@ static enum err give_one(struct vsock *v)
 	struct vsock_stream *s = TAILQ_FIRST(&v->ready);
 	enum err e;
 
-	if (v->reset_count)
+	/* In turns, so that a storm of refused packets delays no stream. */
+	if (v->reset_count && (!s || !v->reset_last)) {
+		v->reset_last = true;
 		return give_reset(v);
+	}
+	v->reset_last = false;
 	TAILQ_REMOVE(&v->ready, s, in_ready);
 	s->ready = false;
 	e = give_stream(v, s);
@@ -261,6 +265,7 @@ static enum err give_one(struct vsock *v)
 enum err vsock_give_packets(struct vsock *v)
 {
 	struct virtqueue *q = v->queues[VSOCK_RX];
+	uint64_t end = v->counters.rx_bytes + VSOCK_TURN_BYTES;
 	unsigned rounds;
 	enum err e;
 
@@ -268,7 +273,8 @@ enum err vsock_give_packets(struct vsock *v)
 		return ERR_OK;
 	v->starved = false;
 	virtqueue_want_kicks(q, false);
-	for (rounds = 0; rounds < VSOCK_RX_TURN_MAX;) {
+	for (rounds = 0;
+	     rounds < VSOCK_RX_TURN_MAX && v->counters.rx_bytes < end;) {
 		if (!v->reset_count && TAILQ_EMPTY(&v->ready))
 			return ERR_OK;
 		e = give_one(v);

@@ -42,18 +42,32 @@ struct vsock_stream *stream_find(struct vsock *v, uint32_t guest_port,
 	return NULL;
 }
 
-/* Fewer bytes each as the guest's share runs out, so that the sum is bounded
- * without a stream ever being told less than it was promised. */
+/* Every stream has the least; what is left of the guest's share goes to the
+ * first ones, fewer bytes each as it runs out: the sum is bounded without a
+ * stream ever being told less than it was promised. */
 static uint32_t choose_buffer(const struct vsock *v)
 {
-	uint64_t left = 0;
+	uint64_t given =
+		v->reserved_bytes - v->streams * VSOCK_BUFFER_MIN_BYTES;
+	uint64_t more = (VSOCK_BUFFERS_SPARE_BYTES - given) / 32;
 
-	if (v->reserved_bytes < VSOCK_BUFFERS_MAX_BYTES)
-		left = (VSOCK_BUFFERS_MAX_BYTES - v->reserved_bytes) / 64;
-	if (left > VSOCK_BUFFER_MAX_BYTES)
+	if (more > VSOCK_BUFFER_MAX_BYTES - VSOCK_BUFFER_MIN_BYTES)
 		return VSOCK_BUFFER_MAX_BYTES;
-	return left < VSOCK_BUFFER_MIN_BYTES ? VSOCK_BUFFER_MIN_BYTES
-					     : (uint32_t)left;
+	return VSOCK_BUFFER_MIN_BYTES + (uint32_t)more;
+}
+
+/* What the kernel holds for a stream is bounded with the stream's own buffer.
+ * It counts twice the figure, for its own bookkeeping; a figure above the
+ * host's own ceiling is cut to that. */
+static enum err bound_socket(int fd, uint32_t bytes)
+{
+	int value = bytes < VSOCK_SOCKET_MAX_BYTES
+			    ? (int)bytes
+			    : (int)VSOCK_SOCKET_MAX_BYTES;
+
+	return setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &value, sizeof(value)) < 0
+		       ? ERR_SYS
+		       : ERR_OK;
 }
 
 /**
@@ -72,6 +86,7 @@ enum err stream_new(struct vsock *v, uint32_t guest_port, uint32_t host_port,
 {
 	struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP |
 					      EPOLLET};
+	uint32_t alloc_bytes = choose_buffer(v);
 	struct vsock_stream *s;
 	int pair[2];
 
@@ -87,7 +102,9 @@ enum err stream_new(struct vsock *v, uint32_t guest_port, uint32_t host_port,
 		return ERR_SYS;
 	}
 	event.data.ptr = s;
-	if (epoll_ctl(v->epoll_fd, EPOLL_CTL_ADD, pair[0], &event) < 0) {
+	if (bound_socket(pair[0], alloc_bytes) != ERR_OK ||
+	    bound_socket(pair[1], alloc_bytes) != ERR_OK ||
+	    epoll_ctl(v->epoll_fd, EPOLL_CTL_ADD, pair[0], &event) < 0) {
 		close(pair[0]);
 		close(pair[1]);
 		free(s);
@@ -102,7 +119,7 @@ enum err stream_new(struct vsock *v, uint32_t guest_port, uint32_t host_port,
 	s->listener = listener;
 	if (listener)
 		listener->streams++;
-	s->credit.alloc_bytes = choose_buffer(v);
+	s->credit.alloc_bytes = alloc_bytes;
 	v->reserved_bytes += s->credit.alloc_bytes;
 	v->streams++;
 	TAILQ_INSERT_TAIL(&v->all, s, in_all);
@@ -210,7 +227,7 @@ void stream_hand_out(struct vsock *v, struct vsock_stream *s, enum err e)
 		fd = s->peer_fd;
 		s->peer_fd = -1;
 	}
-	v->events->connected(v->arg, s->cookie, e, fd);
+	v->events->connected(v->arg, s->cookie, e, fd, s->host_port);
 }
 
 /**

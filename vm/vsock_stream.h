@@ -10,13 +10,16 @@
 #include "vm/vsock.h"
 #include "vm/vsock_packet.h"
 
-#define VSOCK_HASH_SLOTS       256u
-#define VSOCK_QUANTUM_BYTES    (64u * 1024u) /* one stream's share of a round */
-#define VSOCK_RX_BATCH         16u           /* buffers filled by one read */
-#define VSOCK_RX_IOV_MAX       128u
-#define VSOCK_TX_TURN_MAX      128u /* packets taken in one turn */
-#define VSOCK_RX_TURN_MAX      128u /* rounds given in one turn */
-#define VSOCK_EVENTS_MAX       64
+#define VSOCK_HASH_SLOTS    256u
+#define VSOCK_QUANTUM_BYTES (64u * 1024u) /* one stream's share of a round */
+#define VSOCK_RX_BATCH      16u           /* buffers filled by one read */
+#define VSOCK_RX_IOV_MAX    128u
+#define VSOCK_TX_TURN_MAX   128u            /* packets taken in one turn */
+#define VSOCK_RX_TURN_MAX   128u            /* rounds given in one turn */
+#define VSOCK_TURN_BYTES    (1024u * 1024u) /* each way in one turn */
+#define VSOCK_EVENTS_MAX    64
+#define VSOCK_BUFFERS_SPARE_BYTES \
+	(VSOCK_BUFFERS_MAX_BYTES - VSOCK_STREAMS_MAX * VSOCK_BUFFER_MIN_BYTES)
 #define VSOCK_PACKET_MAX_BYTES (64u * 1024u)
 
 enum stream_state {
@@ -114,6 +117,7 @@ struct vsock {
 	struct vsock_reset_entry resets[VSOCK_RESETS_MAX];
 	size_t reset_at;
 	size_t reset_count;
+	bool reset_last; /* a RST went out last: a stream is next */
 	struct vsock_counters counters;
 	struct virtqueue_chain chain;
 	struct virtqueue_chain batch[VSOCK_RX_BATCH];

@@ -23,7 +23,7 @@ typedef void (*packet_handler)(struct vsock *v, struct vsock_stream *s,
  * @v:		Device; the caller has seen room in the queue
  * @guest_port:	Where to
  * @host_port:	From
- * @type:	Socket type of the packet answered (5.10.6.4.1)
+ * @type:	Socket type of the packet answered (5.10.6.4.2)
  */
 void vsock_owe_reset(struct vsock *v, uint32_t guest_port, uint32_t host_port,
 		     uint16_t type)
@@ -79,7 +79,7 @@ static void on_reset(struct vsock *v, struct vsock_stream *s,
 	stream_free(v, s);
 }
 
-/* 5.10.6.6: both directions over is answered by RST, a clean end. */
+/* 5.10.6.5: both directions over is answered by RST, a clean end. */
 static void on_shutdown(struct vsock *v, struct vsock_stream *s,
 			const struct vsock_header *h)
 {
@@ -254,13 +254,15 @@ static void packet(struct vsock *v, const struct vsock_header *h)
  * vsock_take_packets() - Take what the guest has sent, up to a turn's share
  * @v:	Device
  *
- * Stops while no RST could be queued: the guest then fills its own queue.
+ * Stops while no RST could be queued: the guest then fills its own queue
+ * (5.10.6.1: what bounds the resources that a guest can make us hold).
  *
  * Return: ERR_OK; ERR_FORMAT when the guest broke the queue.
  */
 enum err vsock_take_packets(struct vsock *v)
 {
 	struct virtqueue *q = v->queues[VSOCK_TX];
+	uint64_t end = v->counters.tx_bytes + VSOCK_TURN_BYTES;
 	uint8_t raw[VSOCK_HEADER_BYTES];
 	struct vsock_header h;
 	unsigned taken;
@@ -269,7 +271,8 @@ enum err vsock_take_packets(struct vsock *v)
 	if (!q || !q->running)
 		return ERR_OK;
 	virtqueue_want_kicks(q, false);
-	for (taken = 0; taken < VSOCK_TX_TURN_MAX;) {
+	for (taken = 0;
+	     taken < VSOCK_TX_TURN_MAX && v->counters.tx_bytes < end;) {
 		if (v->reset_count == VSOCK_RESETS_MAX)
 			return ERR_OK; /* resumed when a RST goes out */
 		e = virtqueue_pop(q, &v->chain);

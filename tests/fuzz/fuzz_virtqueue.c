@@ -41,8 +41,10 @@ static void on_accepted(void *arg, uint32_t host_port, uint32_t guest_port,
 	keep(fd);
 }
 
-static void on_connected(void *arg, uint64_t cookie, enum err e, int fd)
+static void on_connected(void *arg, uint64_t cookie, enum err e, int fd,
+			 uint32_t host_port)
 {
+	(void)host_port;
 	(void)arg;
 	(void)cookie;
 	(void)e;

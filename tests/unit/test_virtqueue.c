@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <pthread.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -324,6 +325,81 @@ static void indirect_not_negotiated_breaks(void **state)
 	assert_broken("negotiated");
 }
 
+static void misaligned_indirect_is_read_as_bytes(void **state)
+{
+	(void)state;
+	/* 2.7.5.3 asks for no alignment of such a table. */
+	fake_desc_at(&fake, 0x300003, 0, 0x200001, 6, 0, 0);
+	fake_desc(&fake, TX, 0, 0x300003, 16, FAKE_DESC_INDIRECT, 0);
+	fake_offer(&fake, TX, 0);
+	assert_int_equal(virtqueue_pop(&fake.queues[TX], &chain), ERR_OK);
+	assert_ptr_equal(chain.segments[0].iov_base, fake.memory + 0x200001);
+}
+
+/* Neighbours to the guest, but not in our memory: a buffer that begins in one
+ * region and ends in the next must not be handed out. */
+static void buffer_across_two_regions_breaks(void **state)
+{
+	(void)state;
+	fake.map.regions[0].size_bytes = 0x200000;
+	assert_int_equal(guest_map_add(&fake.map, 0x200000,
+				       FAKE_USER_BASE + 0x400000, 0x200000,
+				       fake.memory + 0x600000),
+			 ERR_OK);
+	fake_desc(&fake, TX, 0, 0x1fffff, 1, FAKE_DESC_NEXT, 1);
+	fake_desc(&fake, TX, 1, 0x200000, 8, 0, 0);
+	fake_offer(&fake, TX, 0);
+	assert_int_equal(virtqueue_pop(&fake.queues[TX], &chain), ERR_OK);
+	assert_ptr_equal(chain.segments[1].iov_base, fake.memory + 0x600000);
+	fake_desc(&fake, TX, 0, 0x1ffffc, 8, 0, 0);
+	fake_offer(&fake, TX, 0);
+	assert_broken("outside");
+}
+
+static bool racing;
+
+/* Another processor of the guest, moving a buffer out of its memory. */
+static void *rewrite(void *arg)
+{
+	uint64_t *addr = (void *)(fake.memory + fake_ring(TX, 0));
+	uint64_t value = 0x100000;
+
+	(void)arg;
+	while (__atomic_load_n(&racing, __ATOMIC_ACQUIRE)) {
+		value = value == 0x100000 ? FAKE_MEMORY_BYTES : 0x100000;
+		__atomic_store_n(addr, value, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+/* The address that is used is the one that was checked. */
+static void descriptor_is_read_once(void **state)
+{
+	struct virtqueue *q = &fake.queues[TX];
+	pthread_t thread;
+	unsigned i;
+
+	(void)state;
+	fake_desc(&fake, TX, 0, 0x100000, 16, 0, 0);
+	racing = true;
+	assert_int_equal(pthread_create(&thread, NULL, rewrite, NULL), 0);
+	for (i = 0; i < 200000; i++) {
+		fake_offer(&fake, TX, 0);
+		if (virtqueue_pop(q, &chain) == ERR_OK) {
+			assert_ptr_equal(chain.segments[0].iov_base,
+					 fake.memory + 0x100000);
+			virtqueue_push(q, chain.head, 0);
+			continue;
+		}
+		assert_non_null(strstr(q->fault, "outside"));
+		memset(fake.memory + fake_ring(TX, 1), 0, 0x4000);
+		fake.avail[TX] = 0;
+		fake_start_queue(&fake, TX);
+	}
+	__atomic_store_n(&racing, false, __ATOMIC_RELEASE);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
 static void bad_rings_do_not_start(void **state)
 {
 	struct virtqueue q;
@@ -402,6 +478,9 @@ int main(void)
 		T(indirect_loop_breaks),
 		T(indirect_next_past_table_breaks),
 		T(indirect_not_negotiated_breaks),
+		T(misaligned_indirect_is_read_as_bytes),
+		T(buffer_across_two_regions_breaks),
+		T(descriptor_is_read_once),
 		T(bad_rings_do_not_start),
 		T(regions_are_not_joined),
 	};

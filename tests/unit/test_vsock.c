@@ -16,157 +16,8 @@
 
 #include <cmocka.h>
 
-#include "tests/lib/fake_frontend.h"
-#include "vm/vsock.h"
+#include "tests/lib/vsock_rig.h"
 #include "vm/vsock_stream.h"
-
-#define PORT       1024u
-#define SMALL_PORT 1025u
-#define TURNS_MAX  20000
-#define SECOND_NS  1000000000ull
-
-static struct fake_frontend fake;
-static struct vsock *dev;
-static int accepted_fd;
-static unsigned accepted_count;
-static int all_fds[VSOCK_STREAMS_MAX + 8];
-static size_t all_count;
-static int connected_fd;
-static unsigned connected_count;
-static enum err connected_error;
-static uint64_t connected_cookie;
-static const char *failed_why;
-
-static void on_accepted(void *arg, uint32_t host_port, uint32_t guest_port,
-			int fd)
-{
-	(void)arg;
-	(void)host_port;
-	(void)guest_port;
-	accepted_fd = fd;
-	accepted_count++;
-	all_fds[all_count++] = fd;
-}
-
-static void on_connected(void *arg, uint64_t cookie, enum err e, int fd)
-{
-	(void)arg;
-	connected_fd = fd;
-	connected_error = e;
-	connected_cookie = cookie;
-	connected_count++;
-	if (fd >= 0)
-		all_fds[all_count++] = fd;
-}
-
-static void on_failed(void *arg, const char *why)
-{
-	(void)arg;
-	failed_why = why;
-}
-
-static const struct vsock_events events = {on_accepted, on_connected,
-					   on_failed};
-
-static int setup(void **state)
-{
-	(void)state;
-	accepted_fd = connected_fd = -1;
-	accepted_count = connected_count = 0;
-	all_count = 0;
-	failed_why = NULL;
-	fake_init(&fake);
-	if (vsock_new(FAKE_GUEST_CID, &events, NULL, &dev) != ERR_OK ||
-	    vsock_listen(dev, PORT, VSOCK_STREAMS_MAX) != ERR_OK ||
-	    vsock_listen(dev, SMALL_PORT, 2) != ERR_OK)
-		return -1;
-	fake_start_queue(&fake, 0);
-	fake_start_queue(&fake, 1);
-	if (vsock_attach(dev, VSOCK_RX, &fake.queues[0], fake.kick_fds[0],
-			 fake.call_fds[0]) != ERR_OK ||
-	    vsock_attach(dev, VSOCK_TX, &fake.queues[1], fake.kick_fds[1],
-			 fake.call_fds[1]) != ERR_OK)
-		return -1;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	size_t i;
-
-	(void)state;
-	vsock_free(dev);
-	for (i = 0; i < all_count; i++)
-		if (all_fds[i] >= 0)
-			close(all_fds[i]);
-	fake_fini(&fake);
-	return 0;
-}
-
-/* Turn the device until its descriptor is quiet, as a loop would. */
-static unsigned run(void)
-{
-	struct pollfd p = {.fd = vsock_poll_fd(dev), .events = POLLIN};
-	unsigned turns = 0;
-
-	while (poll(&p, 1, 0) == 1) {
-		vsock_turn(dev, SECOND_NS);
-		assert_true(++turns < TURNS_MAX);
-	}
-	return turns;
-}
-
-static void send_op(uint16_t op, uint32_t guest_port, uint32_t host_port)
-{
-	struct vsock_header h = fake_header(&fake, op, guest_port, host_port);
-
-	fake_send(&fake, &h, NULL, 0);
-	run();
-}
-
-static void send_data(uint32_t guest_port, const void *data, size_t len_bytes)
-{
-	struct vsock_header h =
-		fake_header(&fake, VSOCK_OP_RW, guest_port, PORT);
-
-	h.len_bytes = (uint32_t)len_bytes;
-	fake_send(&fake, &h, data, len_bytes);
-	run();
-}
-
-static struct vsock_header expect_op(uint16_t op)
-{
-	struct vsock_header h = {0};
-
-	assert_true(fake_receive(&fake, &h, NULL, NULL));
-	assert_string_equal(vsock_op_name(h.op), vsock_op_name(op));
-	assert_int_equal(h.src_cid, VSOCK_HOST_CID);
-	assert_int_equal(h.dst_cid, FAKE_GUEST_CID);
-	return h;
-}
-
-static void expect_silence(void)
-{
-	struct vsock_header h;
-
-	assert_false(fake_receive(&fake, &h, NULL, NULL));
-}
-
-/* A stream from the guest, answered; its host end is accepted_fd. */
-static void open_stream(uint32_t guest_port)
-{
-	send_op(VSOCK_OP_REQUEST, guest_port, PORT);
-	(void)expect_op(VSOCK_OP_RESPONSE);
-	expect_silence();
-}
-
-static void expect_end(int fd)
-{
-	char c;
-	ssize_t n = read(fd, &c, 1);
-
-	assert_true(n == 0 || (n < 0 && errno == ECONNRESET));
-}
 
 static void guest_connects_and_sends(void **state)
 {
@@ -533,35 +384,23 @@ static void guest_close_is_answered_by_reset(void **state)
 	assert_int_equal(vsock_stream_count(dev), 0);
 }
 
-/* Fill a stream until its bytes have to be buffered in the device. */
-static size_t stuff(uint32_t guest_port, size_t total)
-{
-	static uint8_t data[65536];
-	size_t sent = 0;
-
-	while (sent < total) {
-		size_t n = total - sent < sizeof(data) ? total - sent
-						       : sizeof(data);
-
-		memset(data, (int)(sent / sizeof(data)), n);
-		send_data(guest_port, data, n);
-		sent += n;
-	}
-	return sent;
-}
-
 static void buffered_bytes_survive_the_guests_close(void **state)
 {
 	struct vsock_header h =
 		fake_header(&fake, VSOCK_OP_SHUTDOWN, 5000, PORT);
 	static uint8_t got[65536];
 	size_t want, total = 0;
+	int little = 65536;
 	ssize_t n;
 
 	(void)state;
 	fake_post_rx(&fake, 0, 8, 4096);
 	open_stream(5000);
+	assert_int_equal(setsockopt(TAILQ_FIRST(&dev->all)->fd, SOL_SOCKET,
+				    SO_SNDBUF, &little, sizeof(little)),
+			 0);
 	want = stuff(5000, VSOCK_BUFFER_MAX_BYTES);
+	assert_true(TAILQ_FIRST(&dev->all)->ring_len_bytes > 0);
 	h.flags = VSOCK_SHUTDOWN_BOTH;
 	fake_send(&fake, &h, NULL, 0);
 	run();
@@ -972,6 +811,7 @@ static void host_connects_to_guest(void **state)
 	assert_int_equal(connected_count, 1);
 	assert_int_equal(connected_error, ERR_OK);
 	assert_int_equal(connected_cookie, 42);
+	assert_in_range(connected_port, VSOCK_PORT_FIRST, VSOCK_PORT_LAST);
 	h = fake_header(&fake, VSOCK_OP_RW, 1024, h.src_port);
 	h.len_bytes = 2;
 	fake_send(&fake, &h, "hi", 2);
@@ -1092,8 +932,6 @@ static void full_interrupt_counter_does_not_block(void **state)
 	fake_post_rx(&fake, 0, 16, 4096);
 	open_stream(5000);
 }
-
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
