@@ -178,6 +178,9 @@ static const struct option_row list_options[] = {
 	{"limit", 0, "N", "how many at most (100)"},
 	{"session", 0, "SESSION", "events of this session only"},
 	{"kind", 0, "KIND", "events of this kind only"},
+	{"image", 0, "IMAGE",
+	 "events of the sessions that ran on this image: "
+	 "its name, or a digest's first digits"},
 	{0},
 };
 
@@ -196,6 +199,7 @@ static int cmd_list_events(struct app *app, struct args *args)
 	app_add_number(params, "from", (double)from);
 	app_add_number(params, "limit", (double)limit);
 	add_filters(args, params);
+	app_add_text(params, "image", args_value(args, "image"));
 	return list(app, params);
 }
 

@@ -5,7 +5,8 @@
  * Runs in: kenaz-launch.
  * Trusts:  the verified image, its own argument builders, QEMU's program file.
  * Never:   includes what differs between equal machines: descriptors have
- *	    fixed numbers, sessions and nonces are not in it.
+ *	    fixed numbers, sessions, nonces and random contexts (CIDs) are not
+ *	    in it.
  *
  * The document is canonical JSON: keys in the order below, no white space,
  * digests in lower-case hex.
@@ -21,6 +22,19 @@
 #include <unistd.h>
 
 #include "engine/base/jsonw.h"
+#include "vm/disk.h"
+
+/** fingerprint_start_name() - vm_fingerprint.start; never NULL */
+const char *fingerprint_start_name(enum vm_start start)
+{
+	static const char *const names[] = {
+		[VM_START_COLD] = "cold",
+		[VM_START_MAKE] = "make",
+		[VM_START_RESTORE] = "template",
+	};
+
+	return (size_t)start < ARRAY_SIZE(names) ? names[start] : "unknown";
+}
 
 /**
  * fingerprint_args() - Digest of an argument vector
@@ -137,10 +151,19 @@ enum err fingerprint_document(const struct fingerprint *f,
 	jsonw_put_cstr(&w, "qemu_version", f->qemu_version);
 	put_digest(&w, "arguments", f->arguments);
 	put_digest(&w, "jail", f->jail);
+	if (config->root) {
+		put_digest(&w, "root", image->root.verity.root_hash);
+		jsonw_put_u64(&w, "disk_mib",
+			      config->disk ? config->disk->size_mib : 0);
+	}
 	jsonw_put_u64(&w, "memory_mib", config->memory_mib);
 	jsonw_put_u64(&w, "vcpus", config->vcpus);
 	jsonw_put_cstr(&w, "accelerator", config->kvm ? "kvm" : "tcg");
 	jsonw_put_cstr(&w, "cpu", qemu_cpu(config));
+	jsonw_put_cstr(&w, "start", fingerprint_start_name(config->start));
+	if (config->start == VM_START_RESTORE)
+		put_digest(&w, "template", f->template);
+	jsonw_put_cstr(&w, "vsock", qemu_vsock_text(config->vsock));
 	jsonw_end_object(&w);
 	return jsonw_finish(&w);
 }

@@ -18,9 +18,11 @@ struct fingerprint {
 	uint8_t arguments[DIGEST_BYTES]; /* of QEMU's vector */
 	uint8_t jail[DIGEST_BYTES];      /* of bubblewrap's vector */
 	uint8_t qemu[DIGEST_BYTES];      /* of QEMU's program */
+	uint8_t template[DIGEST_BYTES];  /* gone on from; zeros: none */
 	char qemu_version[QEMU_VERSION_BYTES];
 };
 
+const char *fingerprint_start_name(enum vm_start start);
 MUST_CHECK enum err fingerprint_args(const struct args *args,
 				     uint8_t ret_digest[DIGEST_BYTES]);
 MUST_CHECK enum err fingerprint_qemu(const char *path, struct fingerprint *f);

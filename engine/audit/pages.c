@@ -12,6 +12,8 @@
 
 #include "engine/audit/service.h"
 
+#define DIGEST_PREFIX_MIN 8u /* hex digits */
+
 /* A query that waits or runs; kept in a list, served in turn. */
 struct query {
 	struct query *next;
@@ -23,13 +25,18 @@ struct query {
 	uint32_t left;
 	char session[RECORD_SESSION_MAX_BYTES + 1];
 	char kind[KIND_MAX_BYTES + 1];
-	struct buf events; /* length-prefixed, in the order of the walk */
+	char image[IMAGE_FILTER_MAX_BYTES + 1];
+	bool gathering;      /* sessions of the image, before the walk */
+	uint64_t gather_at;  /* next seq to look at for them */
+	struct buf sessions; /* length-prefixed names */
+	struct buf events;   /* length-prefixed, in the order of the walk */
 };
 
 static void query_free(struct query *q)
 {
 	if (!q)
 		return;
+	buf_fini(&q->sessions);
 	buf_fini(&q->events);
 	free(q);
 }
@@ -70,9 +77,12 @@ enum err pages_ask(struct service *s, const struct msg_audit_query *m)
 			  ? SERVICE_PAGE_EVENTS_MAX
 			  : m->max_events;
 	buf_init(&q->events, SERVICE_PAGE_BYTES);
+	buf_init(&q->sessions, SERVICE_QUERY_SESSIONS_BYTES);
+	q->gathering = m->image.len_bytes > 0;
 	if (span_copy_text(m->session, q->session, sizeof(q->session)) !=
 		    ERR_OK ||
-	    span_copy_text(m->kind, q->kind, sizeof(q->kind)) != ERR_OK) {
+	    span_copy_text(m->kind, q->kind, sizeof(q->kind)) != ERR_OK ||
+	    span_copy_text(m->image, q->image, sizeof(q->image)) != ERR_OK) {
 		query_free(q);
 		refuse(s, m->request, ERR_FORMAT);
 		return ERR_OK;
@@ -85,17 +95,78 @@ enum err pages_ask(struct service *s, const struct msg_audit_query *m)
 	return ERR_OK;
 }
 
+static bool gathered(const struct query *q, struct span session)
+{
+	struct reader r;
+
+	reader_init(&r, buf_span(&q->sessions));
+	while (reader_left(&r))
+		if (span_equal(reader_get_lp(&r, RECORD_SESSION_MAX_BYTES),
+			       session))
+			return true;
+	return false;
+}
+
+/* Whether a digest begins with what was asked for; enough of it to mean it. */
+static bool begins(struct span digest, const char *asked)
+{
+	size_t len = strlen(asked);
+
+	return len >= DIGEST_PREFIX_MIN && len <= digest.len_bytes &&
+	       memcmp(digest.data, asked, len) == 0;
+}
+
+static bool names_image(const struct record_view *view, const char *image)
+{
+	static const char *const digests[] = {"kenaz.image.manifest",
+					      "kenaz.image.kernel",
+					      "kenaz.image.initrd",
+					      "kenaz.vm.fingerprint"};
+	struct record_value v;
+	size_t i;
+
+	if (record_attr_find(view, "kenaz.image.name", &v) &&
+	    v.type == ATTR_TEXT && span_is(v.text, image))
+		return true;
+	for (i = 0; i < ARRAY_SIZE(digests); i++)
+		if (record_attr_find(view, digests[i], &v) &&
+		    v.type == ATTR_TEXT && begins(v.text, image))
+			return true;
+	return false;
+}
+
+/* What a session ran on is said by these two; a VM that waited for its
+ * session may have said the first under no session's name. */
+static enum err gather(void *context, uint64_t seq,
+		       const struct tree_hash *leaf, struct span bytes)
+{
+	struct query *q = context;
+	struct record_view view;
+	const char *fault;
+
+	(void)leaf;
+	q->gather_at = seq + 1;
+	if (record_read(bytes, &view, &fault) != ERR_OK ||
+	    view.session.len_bytes == 0 ||
+	    (!span_is(view.kind, "vm.start") &&
+	     !span_is(view.kind, "session.start")) ||
+	    gathered(q, view.session) || !names_image(&view, q->image))
+		return ERR_OK;
+	return buf_put_lp(&q->sessions, view.session);
+}
+
 static bool wanted(const struct query *q, struct span bytes)
 {
 	struct record_view view;
 	const char *fault;
 
-	if (!q->session[0] && !q->kind[0])
+	if (!q->session[0] && !q->kind[0] && !q->image[0])
 		return true;
 	/* A damaged event is shown rather than hidden. */
 	if (record_read(bytes, &view, &fault) != ERR_OK)
 		return true;
 	return (!q->session[0] || span_is(view.session, q->session)) &&
+	       (!q->image[0] || gathered(q, view.session)) &&
 	       (!q->kind[0] || span_is(view.kind, q->kind));
 }
 
@@ -171,6 +242,16 @@ static enum err walk(struct service *s, struct query *q)
 	uint64_t size = store_size(s->store), count = SERVICE_SCAN_ROWS;
 	enum err e;
 
+	if (q->gathering) {
+		if (count > size - q->gather_at)
+			count = size - q->gather_at;
+		if (count == 0) {
+			q->gathering = false;
+			return ERR_OK;
+		}
+		return db_scan_events(store_db(s->store), q->gather_at, count,
+				      gather, q);
+	}
 	if (q->backward) {
 		e = db_scan_events_back(store_db(s->store), q->at, count, take,
 					q);

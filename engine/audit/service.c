@@ -524,6 +524,9 @@ static enum err on_start(struct service *s, struct chan_message *cm)
 	s->key_dir_fd = cm->fds[1];
 	s->anchor_dir_fd = cm->fds[2];
 	cm->fds[0] = cm->fds[1] = cm->fds[2] = -1;
+	/* The state folder's lock: nothing is done with it but to hold it. */
+	if (cm->n_fds > 4)
+		cm->fds[4] = -1;
 	o = (struct store_options){.log_dir_fd = s->log_dir_fd,
 				   .key_dir_fd = s->key_dir_fd,
 				   .anchor_dir_fd = s->anchor_dir_fd,

@@ -15,6 +15,8 @@
 #define SERVICE_IDLE_MS         200u
 #define SERVICE_PAGE_EVENTS_MAX 1000u
 #define SERVICE_PAGE_BYTES      (56u * 1024)
+/* Names of the sessions of one image that a query can tell: about 4,000. */
+#define SERVICE_QUERY_SESSIONS_BYTES (64u * 1024)
 
 struct query;
 struct outflow;

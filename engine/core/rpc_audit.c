@@ -48,20 +48,31 @@ static bool may_read(struct rpc *r, const char *session)
 }
 
 static bool get_filters(struct rpc *r, const cJSON *params,
-			const char **ret_session, const char **ret_kind)
+			struct audit_filter *ret_filter)
 {
-	if (!rpc_get_text(r, params, "session", false, ret_session) ||
-	    !rpc_get_text(r, params, "kind", false, ret_kind))
+	struct audit_filter f = {0};
+
+	if (!rpc_get_text(r, params, "session", false, &f.session) ||
+	    !rpc_get_text(r, params, "kind", false, &f.kind) ||
+	    !rpc_get_text(r, params, "image", false, &f.image))
 		return false;
-	if (*ret_session && strlen(*ret_session) > SESSION_ID_BYTES) {
+	if (f.session && strlen(f.session) > SESSION_ID_BYTES) {
 		rpc_fail(r, ERR_NOT_FOUND, "there is no such session");
 		return false;
 	}
-	if (*ret_kind && strlen(*ret_kind) > KIND_MAX_BYTES) {
+	if (f.kind && strlen(f.kind) > KIND_MAX_BYTES) {
 		rpc_fail(r, ERR_NOT_FOUND, "there is no such kind of event");
 		return false;
 	}
-	return may_read(r, *ret_session);
+	if (f.image && strlen(f.image) > IMAGE_FILTER_MAX_BYTES) {
+		rpc_fail(r, ERR_NOT_FOUND,
+			 "an image is named by its name, or by a digest of at "
+			 "most %u hex digits",
+			 IMAGE_FILTER_MAX_BYTES);
+		return false;
+	}
+	*ret_filter = f;
+	return may_read(r, f.session);
 }
 
 static void on_page(void *context, struct audit_outcome *o)
@@ -102,9 +113,10 @@ static void on_page(void *context, struct audit_outcome *o)
 static void audit_list(struct rpc *r, const cJSON *params)
 {
 	static const char *const keys[] = {"from",    "limit", "backward",
-					   "session", "kind",  NULL};
+					   "session", "kind",  "image",
+					   NULL};
 	uint64_t size = audit_client_state(r->engine)->size;
-	const char *session, *kind;
+	struct audit_filter filter;
 	uint64_t from, limit;
 	bool backward;
 	enum err err;
@@ -115,10 +127,10 @@ static void audit_list(struct rpc *r, const cJSON *params)
 			 backward && size ? size - 1 : 0, &from) ||
 	    !rpc_get_u64(r, params, "limit", 1, LIST_MAX, LIST_DEFAULT,
 			 &limit) ||
-	    !get_filters(r, params, &session, &kind))
+	    !get_filters(r, params, &filter))
 		return;
-	err = audit_query(r->engine, from, (uint32_t)limit, backward, session,
-			  kind, on_page, r);
+	err = audit_query(r->engine, from, (uint32_t)limit, backward, &filter,
+			  on_page, r);
 	if (err != ERR_OK)
 		rpc_fail(r, err, "the log cannot be read now: %s",
 			 err_text(err));
@@ -175,8 +187,8 @@ static void audit_show(struct rpc *r, const cJSON *params)
 				 ->size);
 		return;
 	}
-	err = audit_query(r->engine, r->number, 1, false, NULL, NULL, on_event,
-			  r);
+	err = audit_query(r->engine, r->number, 1, false,
+			  &(struct audit_filter){0}, on_event, r);
 	if (err != ERR_OK)
 		rpc_fail(r, err, "the log cannot be read now: %s",
 			 err_text(err));
@@ -209,15 +221,18 @@ static void on_tail(void *context, struct audit_outcome *o)
 void rpc_audit_tail(struct conn *c)
 {
 	struct tail *t = &c->tail;
+	const struct audit_filter filter = {
+		.session = t->session[0] ? t->session : NULL,
+		.kind = t->kind[0] ? t->kind : NULL,
+	};
 
 	if (!t->on || t->asking || c->closing ||
 	    c->out.len_bytes > TAIL_QUEUE_MAX_BYTES ||
 	    t->next_seq >= audit_client_state(c->engine)->size)
 		return;
 	t->asking = true;
-	if (audit_query(c->engine, t->next_seq, TAIL_PAGE, false,
-			t->session[0] ? t->session : NULL,
-			t->kind[0] ? t->kind : NULL, on_tail, c) != ERR_OK)
+	if (audit_query(c->engine, t->next_seq, TAIL_PAGE, false, &filter,
+			on_tail, c) != ERR_OK)
 		t->asking = false;
 }
 
@@ -226,7 +241,7 @@ static void audit_tail(struct rpc *r, const cJSON *params)
 	static const char *const keys[] = {"from", "last", "session", "kind",
 					   NULL};
 	uint64_t size = audit_client_state(r->engine)->size, last;
-	const char *session, *kind;
+	struct audit_filter filter;
 	struct conn *c = r->conn;
 	struct tail *t = &c->tail;
 	char text[64];
@@ -235,11 +250,12 @@ static void audit_tail(struct rpc *r, const cJSON *params)
 	    !rpc_get_u64(r, params, "last", 0, 1u << 20, 0, &last) ||
 	    !rpc_get_u64(r, params, "from", 0, 1ull << 52,
 			 last < size ? size - last : 0, &t->next_seq) ||
-	    !get_filters(r, params, &session, &kind))
+	    !get_filters(r, params, &filter))
 		return;
 	(void)snprintf(t->session, sizeof(t->session), "%s",
-		       session ? session : "");
-	(void)snprintf(t->kind, sizeof(t->kind), "%s", kind ? kind : "");
+		       filter.session ? filter.session : "");
+	(void)snprintf(t->kind, sizeof(t->kind), "%s",
+		       filter.kind ? filter.kind : "");
 	t->on = true;
 	(void)snprintf(text, sizeof(text), "{\"size\":%llu}",
 		       (unsigned long long)size);

@@ -535,6 +535,69 @@ static void queries_page_through_the_log(void **state)
 	stop();
 }
 
+static void append_start(uint64_t request, const char *kind,
+			 const char *session, const char *key,
+			 const char *value)
+{
+	struct msg_audit_append m = {.request = request,
+				     .kind = span_text(kind),
+				     .session = span_text(session),
+				     .actor = span_text("core")};
+	struct buf attrs;
+
+	buf_init(&attrs, 1024);
+	assert_int_equal(attrs_put_text(&attrs, key, span_text(value)), ERR_OK);
+	m.attributes = buf_span(&attrs);
+	assert_int_equal(chan_send_audit_append(core.chan, &m, NULL, 0),
+			 ERR_OK);
+	buf_fini(&attrs);
+}
+
+static unsigned int count_by_image(const char *image, bool backward)
+{
+	struct msg_audit_query m = {.request = 1,
+				    .from_seq = backward ? UINT64_MAX : 0,
+				    .max_events = 1000,
+				    .backward = backward,
+				    .image = span_text(image)};
+	unsigned int before = core.pages;
+	uint64_t first;
+
+	assert_int_equal(chan_send_audit_query(core.chan, &m, NULL, 0), ERR_OK);
+	WAIT_FOR(core.pages == before + 1);
+	assert_int_equal(core.error, ERR_OK);
+	assert_true(core.last_page);
+	return page_count(&first);
+}
+
+/* What ran on an image: all events of its sessions, found from either end. */
+static void events_are_found_by_image(void **state)
+{
+	unsigned int i;
+
+	(void)state;
+	start();
+	append_start(0, "vm.start", "s1", "kenaz.image.name", "mini");
+	append_start(1, "vm.start", "s2", "kenaz.image.manifest",
+		     "00112233445566778899");
+	/* It waited for its session: only session.start names that. */
+	append_start(2, "session.start", "s3", "kenaz.vm.fingerprint",
+		     "ffeeddccbbaa99887766");
+	append_start(3, "prompt.sent", "s4", "kenaz.image.name", "mini");
+	for (i = 4; i < 604; i++)
+		append(i, "policy.allow", i % 4 ? "s4" : "s1", 0);
+	append(i, "session.end", "s2", 0);
+	WAIT_FOR(core.durable == 605);
+	assert_int_equal(count_by_image("mini", false), 151);
+	assert_int_equal(count_by_image("mini", true), 151);
+	assert_int_equal(count_by_image("00112233", false), 2);
+	assert_int_equal(count_by_image("ffeeddccbbaa99887766", true), 1);
+	assert_int_equal(count_by_image("0011223", false), 0);
+	assert_int_equal(count_by_image("min", false), 0);
+	assert_int_equal(count_by_image("1122334455", false), 0);
+	stop();
+}
+
 static void read_payload(uint64_t seq, struct span expected)
 {
 	struct msg_payload_read m = {.request = 1,
@@ -749,6 +812,7 @@ int main(void)
 		T(a_new_release_channel_replaces_the_old_one),
 		T(what_cannot_be_written_is_refused_with_a_sentence),
 		T(queries_page_through_the_log),
+		T(events_are_found_by_image),
 		T(a_payload_is_read_after_the_log_says_so),
 		T(a_dump_of_a_running_log_is_verified),
 		T(a_dump_that_nobody_reads_harms_nobody),
