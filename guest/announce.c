@@ -12,7 +12,6 @@
 #include "guest/announce.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -20,22 +19,30 @@
 #include "engine/base/jsonw.h"
 #include "engine/base/log.h"
 #include "engine/base/version.h"
+#include "guest/plug.h"
 #include "guest/stream.h"
 #include "guest/transport.h"
 
 #define ANNOUNCE_MAX_BYTES    2048u
-#define ANNOUNCE_NO_DEVICE_NS (20 * LOOP_MS_NS)
+#define ANNOUNCE_LOOK_NS      (2 * LOOP_MS_NS)
+#define ANNOUNCE_LOOKS        10u /* between two tries to connect */
+#define ANNOUNCE_LOOK_SLOW_NS (50 * LOOP_MS_NS)
+#define ANNOUNCE_LOOK_FAST_NS (10000 * LOOP_MS_NS) /* then slowly */
+#define ANNOUNCE_WAITS_TEXT   "KENAZ-GUEST-WAITS\n"
 #define ANNOUNCE_RETRY_NS     (200 * LOOP_MS_NS)
-#define ANNOUNCE_ANSWER_NS    (5000 * LOOP_MS_NS)
+#define ANNOUNCE_ANSWER_NS    (5000 * LOOP_MS_NS) /* doubled each time */
+#define ANNOUNCE_PATIENT_NS   (80000 * LOOP_MS_NS)
 #define ANNOUNCE_HELLO_NS     (10000 * LOOP_MS_NS)
-#define BOOT_ID_BYTES         36u
 #define SUCCESS_TEXT          "HTTP/1.1 2"
 
 static struct stream stream;
 static struct timer timer;
 static bool is_open, is_stopped, has_warned;
+static uint64_t answer_ns = ANNOUNCE_ANSWER_NS;
+static uint64_t waiting_since_ns; /* for the device; 0 is not */
 
 static void begin(struct timer *unused);
+static void look_later(void);
 
 static void close_stream(void)
 {
@@ -57,29 +64,15 @@ static void on_late(struct timer *unused)
 	retry(ANNOUNCE_RETRY_NS);
 }
 
-static struct span read_boot_id(char text[BOOT_ID_BYTES])
-{
-	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	ssize_t n = -1;
-
-	if (fd >= 0) {
-		n = read(fd, text, BOOT_ID_BYTES);
-		(void)close(fd);
-	}
-	return span_of(text, n > 0 ? (size_t)n : 0);
-}
-
 static enum err write_body(struct buf *out)
 {
 	struct utsname names = {0};
-	char boot_id[BOOT_ID_BYTES];
 	struct jsonw w;
 
 	(void)uname(&names);
 	jsonw_init(&w, out);
 	jsonw_begin_object(&w);
 	jsonw_put_cstr(&w, "guestd", KENAZ_VERSION);
-	jsonw_put_text(&w, "boot_id", read_boot_id(boot_id));
 	jsonw_put_u64(&w, "uptime_ns", loop_now_ns());
 	jsonw_put_cstr(&w, "kernel", names.release);
 	jsonw_end_object(&w);
@@ -123,21 +116,59 @@ static void on_stream(struct stream *s)
 	}
 }
 
+/*
+ * A guest that is to become a template has no device; it is stopped here, and
+ * its clones find one when they go on. So it looks often at first.
+ */
+static void wait_for_device(struct timer *unused)
+{
+	static unsigned looks;
+
+	(void)unused;
+	/* The kernel may also have found it by itself. */
+	if (plug_look() || ++looks % ANNOUNCE_LOOKS == 0)
+		begin(&timer);
+	else
+		look_later();
+}
+
+static void look_later(void)
+{
+	bool is_new = loop_now_ns() - waiting_since_ns < ANNOUNCE_LOOK_FAST_NS;
+
+	timer_start(&timer, is_new ? ANNOUNCE_LOOK_NS : ANNOUNCE_LOOK_SLOW_NS,
+		    wait_for_device, NULL);
+}
+
+static void no_device(void)
+{
+	if (waiting_since_ns == 0) {
+		waiting_since_ns = loop_now_ns();
+		/* The host makes its template after this line. */
+		(void)!write(STDOUT_FILENO, ANNOUNCE_WAITS_TEXT,
+			     strlen(ANNOUNCE_WAITS_TEXT));
+	}
+	look_later();
+}
+
 static void begin(struct timer *unused)
 {
-	bool no_device;
 	int fd;
 
 	(void)unused;
 	if (transport_connect(TRANSPORT_PORT_GATE, &fd) != ERR_OK) {
-		no_device = errno == ENODEV || errno == ENETUNREACH;
+		if (errno == ENODEV || errno == ENETUNREACH) {
+			no_device();
+			return;
+		}
 		if (!has_warned)
 			log_warn("cannot reach the host yet: %s",
 				 strerror(errno));
 		has_warned = true;
-		retry(no_device ? ANNOUNCE_NO_DEVICE_NS : ANNOUNCE_RETRY_NS);
+		retry(ANNOUNCE_RETRY_NS);
 		return;
 	}
+	plug_close();
 	if (stream_init(&stream, fd, ANNOUNCE_MAX_BYTES, ANNOUNCE_MAX_BYTES,
 			on_stream, NULL) != ERR_OK) {
 		retry(ANNOUNCE_RETRY_NS);
@@ -150,7 +181,10 @@ static void begin(struct timer *unused)
 		return;
 	}
 	stream_update(&stream);
-	timer_start(&timer, ANNOUNCE_ANSWER_NS, on_late, NULL);
+	/* A guest that waits for its session may wait for hours. */
+	timer_start(&timer, answer_ns, on_late, NULL);
+	if (answer_ns < ANNOUNCE_PATIENT_NS)
+		answer_ns *= 2;
 }
 
 /** announce_start() - Announce now, and again until announce_stop() */

@@ -8,7 +8,10 @@
  *
  * Clones of one template share the state of their random number generators,
  * so nothing of a session runs before fresh entropy was mixed in and the
- * generators were seeded anew; clock, hostname and machine-id follow.
+ * generators were seeded anew; clock, hostname and machine-id follow. The
+ * receipt is made after all of it; a step that fails leaves none. The kernel
+ * makes its boot_id when somebody first reads it, and before a hello nobody
+ * does: it comes out of the new seed, too.
  */
 #include "guest/hello.h"
 
@@ -92,6 +95,7 @@ enum err hello_seed(const struct host_request *r)
 	return clock_settime(CLOCK_REALTIME, &t) == 0 ? ERR_OK : ERR_SYS;
 }
 
+/* Derived, so that it says nothing about the entropy. */
 static enum err write_machine_id(const struct host_request *r)
 {
 	static const char label[] = "kenaz machine-id";

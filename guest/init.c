@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "engine/base/log.h"
+#include "engine/base/text.h"
 
 #define INIT_CMDLINE_MAX_BYTES 4096
 
@@ -120,32 +121,48 @@ out:
 }
 
 /**
- * init_has_option() - Whether the kernel command line holds a word
- * @option:	For example "kenaz.probe=1"
+ * init_get_option() - Find a word of the kernel command line by its beginning
+ * @name:	For example "kenaz.root="
+ * @ret_value:	What follows in that word, NUL-terminated
+ * @cap_bytes:	Room for it
+ *
+ * Return: ERR_OK; ERR_NOT_FOUND; ERR_LIMIT when it does not fit; ERR_SYS.
  */
-bool init_has_option(const char *option)
+enum err init_get_option(const char *name, char *ret_value, size_t cap_bytes)
 {
 	char line[INIT_CMDLINE_MAX_BYTES];
-	size_t len = strlen(option);
+	size_t len = strlen(name);
 	const char *at;
 	ssize_t n;
 	int fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
-		return false;
+		return ERR_SYS;
 	n = read(fd, line, sizeof(line) - 1);
 	(void)close(fd);
 	if (n <= 0)
-		return false;
+		return ERR_SYS;
 	line[n] = '\0';
 	for (at = line; *at; at += strspn(at, " \n")) {
 		size_t word = strcspn(at, " \n");
 
-		if (word == len && memcmp(at, option, len) == 0)
-			return true;
+		if (word >= len && memcmp(at, name, len) == 0)
+			return span_copy_text(span_of(at + len, word - len),
+					      ret_value, cap_bytes);
 		at += word;
 	}
-	return false;
+	return ERR_NOT_FOUND;
+}
+
+/**
+ * init_has_option() - Whether the kernel command line holds a word
+ * @option:	For example "kenaz.probe=1"
+ */
+bool init_has_option(const char *option)
+{
+	char rest[1];
+
+	return init_get_option(option, rest, sizeof(rest)) == ERR_OK;
 }
 
 /** init_power_off() - End the VM now */

@@ -28,9 +28,14 @@ static enum err load_one(const char *path)
 
 	if (fd < 0)
 		return ERR_SYS;
-	if (syscall(SYS_finit_module, fd, "", 0) != 0 && errno != EEXIST)
+	/* ENODEV: this CPU has not what the module is for. */
+	if (syscall(SYS_finit_module, fd, "", 0) != 0 && errno != EEXIST &&
+	    errno != ENODEV)
 		e = ERR_SYS;
 	(void)close(fd);
+	/* The initramfs is memory, and it is not needed there any more. */
+	if (e == ERR_OK)
+		(void)unlink(path);
 	return e;
 }
 

@@ -15,12 +15,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "engine/base/json.h"
 #include "engine/base/log.h"
 
+#define ENOSPC_TEXT  "No space left on device" /* QEMU has no locale */
 #define QMP_SENT_MAX 16u /* commands without an answer yet */
 
 enum qmp_state { QMP_GREETING, QMP_CAPABILITIES, QMP_READY };
@@ -34,6 +36,7 @@ struct qmp {
 	uint64_t oldest_id; /* of the commands not answered yet */
 	char version[QMP_VERSION_BYTES];
 	const char *fault;
+	bool event_no_space; /* the last event said nospace */
 	const struct qmp_events *events;
 	void *arg;
 };
@@ -106,19 +109,51 @@ const char *qmp_fault(const struct qmp *q)
 	return q->fault;
 }
 
-static enum err send_line(struct qmp *q, const char *command, uint64_t id)
+/** qmp_event_no_space() - In event(): whether QEMU says the host is full */
+bool qmp_event_no_space(const struct qmp *q)
+{
+	return q->event_no_space;
+}
+
+/* A descriptor travels beside the line's first byte. */
+static ssize_t send_with(int socket_fd, const struct buf *line, int fd)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {.bytes = {0}};
+	struct iovec iov = {.iov_base = line->data, .iov_len = line->len_bytes};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (fd >= 0) {
+		m.msg_control = control.bytes;
+		m.msg_controllen = sizeof(control.bytes);
+		control.align =
+			(struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)),
+					 .cmsg_level = SOL_SOCKET,
+					 .cmsg_type = SCM_RIGHTS};
+		memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
+	}
+	return sendmsg(socket_fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static enum err send_line(struct qmp *q, const char *command,
+			  const char *arguments, int fd, uint64_t id)
 {
 	struct buf line;
 	ssize_t n;
 	enum err e;
 
-	buf_init(&line, 256);
-	e = buf_printf(&line, "{\"execute\":\"%s\",\"id\":%llu}\n", command,
-		       (unsigned long long)id);
+	buf_init(&line, QMP_COMMAND_MAX_BYTES);
+	e = buf_printf(&line, "{\"execute\":\"%s\",", command);
+	if (e == ERR_OK && arguments)
+		e = buf_printf(&line, "\"arguments\":%s,", arguments);
+	if (e == ERR_OK)
+		e = buf_printf(&line, "\"id\":%llu}\n", (unsigned long long)id);
 	if (e != ERR_OK)
 		goto out;
 	log_trace(TRACE_QMP, "-> %s", command);
-	n = send(q->fd, line.data, line.len_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+	n = send_with(q->fd, &line, fd);
 	if (n < 0 || (size_t)n != line.len_bytes)
 		e = n < 0 && errno == EPIPE
 			    ? ERR_CLOSED
@@ -129,15 +164,18 @@ out:
 }
 
 /**
- * qmp_send() - Send a command without arguments
+ * qmp_command() - Send a command
  * @q:		Client
- * @command:	Static text, e.g. "quit"
+ * @command:	Static text, e.g. "getfd"
+ * @arguments:	Static JSON object, or NULL
+ * @fd:		Passed along, borrowed; or -1
  * @ret_id:	Handed back in answer(); may be NULL
  *
  * Return: ERR_OK; ERR_STATE before ready(); ERR_LIMIT with too many commands
  *	   unanswered; ERR_CLOSED; ERR_FORMAT when QEMU does not read.
  */
-enum err qmp_send(struct qmp *q, const char *command, uint64_t *ret_id)
+enum err qmp_command(struct qmp *q, const char *command, const char *arguments,
+		     int fd, uint64_t *ret_id)
 {
 	uint64_t id = q->next_id;
 	enum err e;
@@ -146,13 +184,23 @@ enum err qmp_send(struct qmp *q, const char *command, uint64_t *ret_id)
 		return ERR_STATE;
 	if (id - q->oldest_id >= QMP_SENT_MAX)
 		return ERR_LIMIT;
-	e = send_line(q, command, id);
+	e = send_line(q, command, arguments, fd, id);
 	if (e != ERR_OK)
 		return e;
 	q->next_id++;
 	if (ret_id)
 		*ret_id = id;
 	return ERR_OK;
+}
+
+/**
+ * qmp_send() - Send a command without arguments
+ *
+ * Return: as qmp_command().
+ */
+enum err qmp_send(struct qmp *q, const char *command, uint64_t *ret_id)
+{
+	return qmp_command(q, command, NULL, -1, ret_id);
 }
 
 /* {"QMP": {"version": {"qemu": {"major", "minor", "micro"}, ...}, ...}} */
@@ -171,7 +219,7 @@ static enum err take_greeting(struct qmp *q, const struct json *j)
 	if (len < 0)
 		return ERR_INTERNAL;
 	q->state = QMP_CAPABILITIES;
-	return send_line(q, "qmp_capabilities", 0);
+	return send_line(q, "qmp_capabilities", NULL, -1, 0);
 }
 
 static enum err take_event(struct qmp *q, const struct json *j, json_ref at)
@@ -186,12 +234,17 @@ static enum err take_event(struct qmp *q, const struct json *j, json_ref at)
 		      (*c >= '0' && *c <= '9')))
 			return refuse(q, "name of an event");
 	log_trace(TRACE_QMP, "event %s", name);
+	/* "nospace" is there only where QEMU would stop the guest. */
+	q->event_no_space =
+		json_string_is(j, json_find(j, JSON_ROOT, "data.reason"),
+			       ENOSPC_TEXT);
 	q->events->event(q->arg, name);
 	return ERR_OK;
 }
 
 static enum err take_answer(struct qmp *q, const struct json *j, bool good)
 {
+	json_ref status = json_find(j, JSON_ROOT, "return.status");
 	struct buf text;
 	uint64_t id;
 	enum err e;
@@ -215,11 +268,13 @@ static enum err take_answer(struct qmp *q, const struct json *j, bool good)
 	if (!good)
 		e = json_string(j, json_find(j, JSON_ROOT, "error.desc"),
 				&text);
+	else if (status != JSON_NONE)
+		e = json_string(j, status, &text);
 	if (e == ERR_OK)
 		q->events->answer(q->arg, id, good ? ERR_OK : ERR_STATE,
 				  buf_span(&text));
 	else
-		e = refuse(q, "error without its description");
+		e = refuse(q, "error or status that is no text");
 	buf_fini(&text);
 	return e;
 }

@@ -9,10 +9,11 @@
 #include "engine/base/buf.h"
 #include "engine/base/err.h"
 
-#define QMP_LINE_MAX_BYTES (64u * 1024u)
-#define QMP_TURN_MAX_BYTES (256u * 1024u)
-#define QMP_EVENT_BYTES    64u
-#define QMP_VERSION_BYTES  64u
+#define QMP_LINE_MAX_BYTES    (64u * 1024u)
+#define QMP_TURN_MAX_BYTES    (256u * 1024u)
+#define QMP_EVENT_BYTES       64u
+#define QMP_VERSION_BYTES     64u
+#define QMP_COMMAND_MAX_BYTES 512u
 
 struct qmp;
 
@@ -21,8 +22,8 @@ struct qmp_events {
 	void (*ready)(void *arg, const char *version);
 	/* An event; its name is upper-case ASCII. */
 	void (*event)(void *arg, const char *name);
-	/* The answer to qmp_send(); @text is QEMU's, unescaped, when refused.
-	 */
+	/* The answer to a command; @text is QEMU's, unescaped: why it was
+	 * refused, else return.status if there is one (query-migrate). */
 	void (*answer)(void *arg, uint64_t id, enum err e, struct span text);
 };
 
@@ -33,8 +34,12 @@ int qmp_poll_fd(const struct qmp *q);
 MUST_CHECK enum err qmp_turn(struct qmp *q);
 MUST_CHECK enum err qmp_send(struct qmp *q, const char *command,
 			     uint64_t *ret_id);
+MUST_CHECK enum err qmp_command(struct qmp *q, const char *command,
+				const char *arguments, int fd,
+				uint64_t *ret_id);
 bool qmp_is_ready(const struct qmp *q);
 const char *qmp_fault(const struct qmp *q);
+bool qmp_event_no_space(const struct qmp *q);
 
 /* One line, without its end; pure but for the callbacks. */
 MUST_CHECK enum err qmp_take_line(struct qmp *q, struct span line);

@@ -216,6 +216,22 @@ static void answer_without_number_is_refused(void **state)
 	refused(say("{\"return\": {}}\n"));
 }
 
+static void full_host_is_seen_in_the_event(void **state)
+{
+	(void)state;
+	greet();
+	assert_int_equal(
+		say("{\"event\": \"BLOCK_IO_ERROR\", \"data\": {\"device\": "
+		    "\"\", \"reason\": \"No space left on device\"}}\n"),
+		ERR_OK);
+	assert_string_equal(last_event, "BLOCK_IO_ERROR");
+	assert_true(qmp_event_no_space(qmp));
+	assert_int_equal(say("{\"event\": \"BLOCK_IO_ERROR\", \"data\": "
+			     "{\"reason\": \"Input/output error\"}}\n"),
+			 ERR_OK);
+	assert_false(qmp_event_no_space(qmp));
+}
+
 static void hostile_event_name_is_refused(void **state)
 {
 	(void)state;
@@ -259,6 +275,7 @@ int main(void)
 		T(answer_to_nothing_is_refused),
 		T(answers_out_of_order_are_refused),
 		T(answer_without_number_is_refused),
+		T(full_host_is_seen_in_the_event),
 		T(hostile_event_name_is_refused),
 		T(unanswered_commands_are_limited),
 		T(end_is_told),
