@@ -22,8 +22,11 @@
 
 #include <linux/vm_sockets.h>
 
+#include "guest/boot.h"
+
 #define TRANSPORT_BACKLOG_STREAMS 64
 #define TRANSPORT_FOLDER_MAX      96 /* leaves room in sun_path */
+#define STREAM_ROOM_BYTES         (512u * 1024u)
 
 static char folder_path[TRANSPORT_FOLDER_MAX];
 
@@ -57,10 +60,27 @@ static enum err folder_address(const char *side, unsigned port,
 	return ERR_OK;
 }
 
+/* Room for twice what the kernel gives a stream: half as many credit updates,
+ * each of which interrupts a bulk transfer. A kernel that refuses is obeyed;
+ * accepted streams have what their listener has. */
+static void widen(int fd)
+{
+	uint64_t room = STREAM_ROOM_BYTES;
+
+	if (setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, &room,
+		       sizeof(room)) == 0)
+		(void)setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &room,
+				 sizeof(room));
+}
+
 static int open_socket(void)
 {
-	return socket(is_mock() ? AF_UNIX : AF_VSOCK,
-		      SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket(is_mock() ? AF_UNIX : AF_VSOCK,
+			SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd >= 0 && !is_mock())
+		widen(fd);
+	return fd;
 }
 
 static int bind_port(int fd, unsigned port)
@@ -141,7 +161,7 @@ enum err transport_accept(int listen_fd, int *ret_fd)
 enum err transport_connect(unsigned port, int *ret_fd)
 {
 	struct sockaddr_vm vm = {.svm_family = AF_VSOCK,
-				 .svm_port = port,
+				 .svm_port = boot_host_port(port),
 				 .svm_cid = VMADDR_CID_HOST};
 	struct sockaddr_un un;
 	int fd, rc, saved;

@@ -1,0 +1,29 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# outer.sh - the outer guest offers what the other nested tests stand on
+# seconds: 60
+failed=0
+
+check() {
+	text=$1
+	shift
+	if "$@"; then
+		echo "ok $text"
+	else
+		echo "not ok $text"
+		failed=1
+	fi
+}
+
+controllers() {
+	for c in cpu memory pids io; do
+		grep -qw "$c" /sys/fs/cgroup/cgroup.subtree_control || return 1
+	done
+}
+
+check "/dev/vhost-vsock is there" test -c /dev/vhost-vsock
+check "cgroup v2 has cpu, memory, pids and io" controllers
+check "its clock is not the TSC" grep -q hpet \
+	/sys/devices/system/clocksource/clocksource0/current_clocksource
+check "bubblewrap works" bwrap --ro-bind / / --unshare-all true
+exit "$failed"
