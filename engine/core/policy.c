@@ -26,7 +26,8 @@ const char *const policy_effect_names[] = {"allow", "ask", "deny", NULL};
 const char *const policy_direction_names[] = {"in", "out", NULL};
 const char *const policy_target_names[] = {"inference", "tool",     "feature",
 					   "egress",    "file",     "session",
-					   "clipboard", "terminal", NULL};
+					   "clipboard", "terminal", "vsock",
+					   NULL};
 
 const struct policy_default policy_defaults[SLOT_COUNT] = {
 	[SLOT_INFERENCE] = {"inference", "default.inference", POLICY_ALLOW,
@@ -51,6 +52,9 @@ const struct policy_default policy_defaults[SLOT_COUNT] = {
 	[SLOT_TERMINAL] = {"terminal", "default.terminal", POLICY_DENY,
 			   "writes to the user's terminal are denied unless "
 			   "a rule allows them"},
+	[SLOT_VSOCK] = {"vsock", "default.vsock", POLICY_DENY,
+			"connections to ports of the VM are denied unless a "
+			"rule allows the port"},
 };
 
 static const struct policy_default provider_floor = {
@@ -69,6 +73,7 @@ enum policy_slot policy_slot_of(const struct policy_request *request)
 		[POLICY_SESSION] = SLOT_SESSION,
 		[POLICY_CLIPBOARD] = SLOT_CLIPBOARD,
 		[POLICY_TERMINAL] = SLOT_TERMINAL,
+		[POLICY_VSOCK] = SLOT_VSOCK,
 	};
 
 	if (request->target == POLICY_FILE && request->direction == POLICY_IN)
@@ -267,6 +272,33 @@ const char *policy_file_at(const struct policy *policy, size_t index)
 size_t policy_rule_count(const struct policy *policy)
 {
 	return policy->rule_count;
+}
+
+/**
+ * policy_may_allow() - Whether some rule of the base layer does not deny
+ * @policy:	Policy
+ * @target:	Target, whose default is a deny
+ *
+ * For what is not even offered while no request could be allowed.
+ */
+bool policy_may_allow(const struct policy *policy, enum policy_target target)
+{
+	for (uint32_t i = 0; i < policy->rule_count; i++) {
+		const struct policy_rule *rule = &policy->rules[i];
+
+		if (rule->target == target && !rule->own &&
+		    rule->effect != POLICY_DENY)
+			return true;
+	}
+	return false;
+}
+
+/** policy_port_max() - Greatest port of a target; 0 when it has none */
+uint32_t policy_port_max(enum policy_target target)
+{
+	if (target == POLICY_EGRESS)
+		return POLICY_PORT_MAX;
+	return target == POLICY_VSOCK ? POLICY_VSOCK_PORT_MAX : 0;
 }
 
 /** policy_test_count() - How many tests ran and passed */

@@ -21,6 +21,8 @@
 #define POLICY_ARGS_MAX           64u   /* arguments of one tool call */
 #define POLICY_ARG_NAME_MAX_BYTES 128u
 #define POLICY_ARG_MAX_BYTES      4096u
+#define POLICY_PORT_MAX           UINT16_MAX /* egress */
+#define POLICY_VSOCK_PORT_MAX     (UINT32_MAX - 1)
 
 enum policy_effect { POLICY_ALLOW, POLICY_ASK, POLICY_DENY };
 
@@ -33,6 +35,7 @@ enum policy_target {
 	POLICY_SESSION,
 	POLICY_CLIPBOARD,
 	POLICY_TERMINAL,
+	POLICY_VSOCK,
 	POLICY_TARGET_COUNT,
 };
 
@@ -62,7 +65,7 @@ struct policy_request {
 	size_t arg_count;
 	bool args_incomplete; /* the gate could not list every argument */
 	struct span host;     /* egress */
-	uint16_t port;
+	uint32_t port;        /* egress, vsock */
 	enum policy_direction direction; /* file, clipboard */
 	struct span path;                /* file: in the guest */
 	struct span action;              /* terminal */
@@ -127,6 +130,8 @@ const struct budget_limits *policy_budgets(const struct policy *policy);
 size_t policy_file_count(const struct policy *policy);
 const char *policy_file_at(const struct policy *policy, size_t index);
 size_t policy_rule_count(const struct policy *policy);
+bool policy_may_allow(const struct policy *policy, enum policy_target target);
+uint32_t policy_port_max(enum policy_target target);
 size_t policy_test_count(const struct policy *policy);
 size_t policy_warning_count(const struct policy *policy);
 const char *policy_warning_at(const struct policy *policy, size_t index);

@@ -29,7 +29,7 @@ static enum err fail_field(struct conf_error *error, enum policy_target target,
 			conf_list_word(list, policy_fields[f].key);
 	if (target == POLICY_TOOL)
 		conf_list_word(list, "arg.NAME");
-	if (target == POLICY_EGRESS)
+	if (policy_port_max(target))
 		conf_list_word(list, "port");
 	if (target == POLICY_FILE || target == POLICY_CLIPBOARD)
 		conf_list_word(list, "direction");
@@ -73,12 +73,13 @@ static enum err set_direction(struct policy_request *request, struct span value,
 static enum err set_port(struct policy_request *request, struct span value,
 			 struct conf_error *error)
 {
+	uint32_t max = policy_port_max(request->target);
 	uint64_t port;
 
-	if (text_parse_u64(value, 1, UINT16_MAX, &port) != ERR_OK)
+	if (text_parse_u64(value, 1, max, &port) != ERR_OK)
 		return conf_fail_at(error, NULL, 0, "port must be from 1 to %u",
-				    UINT16_MAX);
-	request->port = (uint16_t)port;
+				    max);
+	request->port = (uint32_t)port;
 	return ERR_OK;
 }
 
@@ -103,7 +104,7 @@ static enum err set_field(struct policy_question *question,
 		return add_arg(question,
 			       span_of(name.data + 4, name.len_bytes - 4),
 			       field->value, error);
-	if (target == POLICY_EGRESS && span_is(name, "port"))
+	if (policy_port_max(target) && span_is(name, "port"))
 		return set_port(request, field->value, error);
 	if ((target == POLICY_FILE || target == POLICY_CLIPBOARD) &&
 	    span_is(name, "direction"))

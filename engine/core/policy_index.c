@@ -33,6 +33,7 @@ static const struct {
 	[POLICY_SESSION] = {true, FIELD_IMAGE},
 	[POLICY_CLIPBOARD] = {false, FIELD_USER},
 	[POLICY_TERMINAL] = {true, FIELD_ACTION},
+	[POLICY_VSOCK] = {false, FIELD_USER},
 };
 
 static uint32_t hash_byte(uint32_t hash, uint8_t c)

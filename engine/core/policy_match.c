@@ -257,7 +257,7 @@ static enum policy_verdict match_arg(const struct policy_arg_rule *rule,
 	return request->args_incomplete ? VERDICT_UNDECIDABLE : VERDICT_NO;
 }
 
-static bool match_port(const struct policy_rule *rule, uint16_t port)
+static bool match_port(const struct policy_rule *rule, uint32_t port)
 {
 	for (size_t i = 0; i < rule->port_count; i++)
 		if (rule->ports[i] == port)

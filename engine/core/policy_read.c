@@ -14,6 +14,7 @@
 
 #include "engine/base/text.h"
 #include "engine/core/policy_rule.h"
+#include "engine/proto/limits.h"
 
 #define BUDGET_COUNT_MAX  INT64_C(1000000000000000)
 #define BUDGET_USD_MAX    1000000000
@@ -239,14 +240,14 @@ static void read_args(const struct reading *r, struct policy_rule *rule)
 static void read_ports(const struct reading *r, struct policy_rule *rule)
 {
 	struct conf_node *node = conf_find(r->table, "port");
+	uint32_t max = policy_port_max(rule->target);
 
 	if (!node || r->error->status != ERR_OK)
 		return;
 	if (conf_kind(node) == CONF_ARRAY)
 		node = conf_get_array(r->table, "port", CONF_INTEGER, r->error);
 	else
-		(void)conf_get_integer(r->table, "port", 1, UINT16_MAX, 1,
-				       r->error);
+		(void)conf_get_integer(r->table, "port", 1, max, 1, r->error);
 	if (!node || r->error->status != ERR_OK)
 		return;
 	if (conf_count(node) > POLICY_VALUES_MAX) {
@@ -260,11 +261,15 @@ static void read_ports(const struct reading *r, struct policy_rule *rule)
 	for (size_t i = 0; i < rule->port_count; i++) {
 		int64_t port = conf_value_integer(conf_at(node, i));
 
-		if (port < 1 || port > UINT16_MAX)
+		if (port < 1 || port > max)
 			(void)conf_fail(r->error, conf_at(node, i),
-					"a port must be from 1 to %u",
-					UINT16_MAX);
-		rule->ports[i] = (uint16_t)port;
+					"a port must be from 1 to %u", max);
+		else if (rule->target == POLICY_VSOCK &&
+			 port == PORT_GUEST_HOST && rule->effect != POLICY_DENY)
+			(void)conf_fail(r->error, conf_at(node, i),
+					"port %u of the VM is Kenaz's own",
+					PORT_GUEST_HOST);
+		rule->ports[i] = (uint32_t)port;
 	}
 }
 
@@ -279,9 +284,15 @@ static void read_conditions(const struct reading *r, struct policy_rule *rule)
 			POLICY_IN + conf_get_choice(r->table, "direction",
 						    policy_direction_names, -1,
 						    r->error));
+	if (policy_port_max(rule->target))
+		read_ports(r, rule);
+	if (rule->target == POLICY_VSOCK && rule->effect != POLICY_DENY &&
+	    rule->port_count == 0 && r->error->status == ERR_OK)
+		(void)conf_fail(r->error, r->table,
+				"a vsock rule that allows or asks must name "
+				"its ports");
 	if (rule->target != POLICY_EGRESS)
 		return;
-	read_ports(r, rule);
 	rule->allow_private =
 		conf_get_boolean(r->table, "allow_private", false, r->error);
 	if (r->error->status != ERR_OK || rule->effect == POLICY_DENY) {

@@ -61,7 +61,7 @@ struct policy_rule {
 	bool allow_private;
 	uint32_t fields; /* bits of enum policy_field_id */
 	struct policy_patterns of[FIELD_COUNT];
-	uint16_t *ports;
+	uint32_t *ports;
 	size_t port_count;
 	enum policy_direction direction;
 	struct policy_arg_rule *args;
@@ -93,6 +93,7 @@ enum policy_slot {
 	SLOT_SESSION,
 	SLOT_CLIPBOARD,
 	SLOT_TERMINAL,
+	SLOT_VSOCK,
 	SLOT_COUNT,
 };
 

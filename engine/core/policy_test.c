@@ -81,10 +81,10 @@ static void read_request(const struct reading *r,
 		request->provider_unknown =
 			!conf_get_boolean(r->table, "configured", true,
 					  r->error);
-	if (request->target == POLICY_EGRESS)
-		request->port =
-			(uint16_t)conf_get_integer(r->table, "port", 1,
-						   UINT16_MAX, 443, r->error);
+	if (policy_port_max(request->target))
+		request->port = (uint32_t)conf_get_integer(
+			r->table, "port", 1, policy_port_max(request->target),
+			443, r->error);
 	if (request->target == POLICY_FILE ||
 	    request->target == POLICY_CLIPBOARD)
 		request->direction = (enum policy_direction)(
