@@ -12,11 +12,14 @@
 #include "vm/args.h"
 
 #define JAIL_PROGRAM          "/usr/bin/bwrap"
+#define JAIL_FD_FILTER        9  /* bubblewrap reads QEMU's filter here */
 #define JAIL_FD_STATUS        16 /* bubblewrap reports here */
 #define JAIL_FD_FIRST         10 /* lowest number a passed descriptor gets */
-#define JAIL_FD_LAST          16
+#define JAIL_FD_LAST          22
 #define JAIL_FILES_MAX        256u
+#define JAIL_TASKS_MAX        192u  /* QEMU, its threads, bubblewrap */
 #define JAIL_EXTRA_MIB        2048u /* address space above the guest's memory */
+#define JAIL_HEAP_MIB         1024u /* its private part */
 #define JAIL_NOBODY           65534u
 #define JAIL_STATUS_MAX_BYTES 4096u
 
@@ -32,6 +35,9 @@ struct jail_start {
 	size_t fd_count;
 	bool kvm; /* /dev/kvm is there inside */
 	uint32_t memory_mib;
+	uid_t uid;     /* the launcher is root: who it becomes; 0: nobody */
+	int cgroup_fd; /* folder it is born in, borrowed; 0 or -1: none */
+	uint64_t file_bytes; /* largest file it may write; 0 is none at all */
 };
 
 enum jail_status { JAIL_STARTING, JAIL_RUNNING, JAIL_EXITED };
@@ -48,6 +54,8 @@ MUST_CHECK enum err jail_args_build(const struct args *command, bool kvm,
 MUST_CHECK enum err jail_report_parse(struct jail_report *report,
 				      const char *text, size_t len_bytes);
 const char *jail_exit_text(int code);
+void jail_limit_tasks(pid_t child);
+MUST_CHECK enum err jail_become(uid_t uid, gid_t kvm_group);
 MUST_CHECK enum err jail_run(const struct jail_start *start, pid_t *ret_pid,
 			     int *ret_pid_fd);
 

@@ -10,8 +10,12 @@
  * reads its memory), no new privileges, an empty network namespace where no
  * network is due, no capabilities, and a seccomp allow-list made of groups.
  * What is not on the list kills the process: a list that is too short is
- * noticed, not worked around. The launcher's filter is a deny-list, because
- * it starts bubblewrap, which needs namespaces.
+ * noticed, not worked around. The launcher's first filter is a deny-list,
+ * because it starts bubblewrap, which needs namespaces and mounts; it starts
+ * exactly one, and enters JAIL_LAUNCH_VM, with an allow-list and Landlock,
+ * before it reads the first byte of QEMU or the guest. Landlock for files
+ * cannot come earlier: under it nobody may mount, and bubblewrap would inherit
+ * it. Its part for signals comes first, so that QEMU is inside.
  */
 #include "engine/base/jail.h"
 
@@ -30,6 +34,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "engine/base/landlock.h"
 #include "engine/base/log.h"
 
 #define FILES_MAX 4096
@@ -43,6 +48,10 @@ enum group {
 	G_EXEC = 1 << 5,        /* no allow-list at all; see deny_list */
 	G_PRIVATE_NET = 1 << 6, /* enter an empty network namespace */
 	G_KEEP_CAPS = 1 << 7,   /* as root: keep them for what it starts */
+	G_PARENT = 1 << 8,      /* wait for and kill what it started */
+	G_GUEST_NET = 1 << 9,   /* sockets of the host's vsock */
+	G_NO_PATHS = 1 << 10,   /* Landlock: no file by its path */
+	G_OWN_ONLY = 1 << 11,   /* Landlock: signals to what it starts */
 };
 
 /* What each keeps; jail.h says why. */
@@ -52,7 +61,9 @@ static const unsigned kinds[JAIL_COUNT] = {
 	[JAIL_AUDIT] = G_BASE | G_FILES | G_PRIVATE_NET,
 	[JAIL_BROKER] = G_BASE | G_FILES | G_NET | G_THREADS,
 	[JAIL_EGRESS] = G_BASE | G_FILES | G_NET | G_THREADS,
-	[JAIL_LAUNCH] = G_EXEC | G_KEEP_CAPS | G_PRIVATE_NET,
+	[JAIL_LAUNCH] = G_EXEC | G_KEEP_CAPS | G_PRIVATE_NET | G_OWN_ONLY,
+	[JAIL_LAUNCH_VM] = G_BASE | G_PARENT | G_NO_PATHS,
+	[JAIL_LAUNCH_VM_VSOCK] = G_BASE | G_PARENT | G_NO_PATHS | G_GUEST_NET,
 	[JAIL_GATE] = G_BASE | G_PRIVATE_NET,
 	[JAIL_CLIENT] = G_EXEC | G_KEEP_CAPS,
 	[JAIL_VERIFY] = G_BASE | G_FILES,
@@ -121,6 +132,7 @@ static const int base_calls[] = {
 	S(getpeername),
 	S(accept4),
 	S(accept),
+	S(listen), /* on a socket that core bound: sessions that wait */
 	S(shutdown),
 	S(dup),
 	S(dup2),
@@ -130,7 +142,6 @@ static const int base_calls[] = {
 	S(getrandom),
 	S(sched_yield),
 	S(restart_syscall),
-	S(prlimit64),
 	S(getrlimit),
 	S(sched_getaffinity),
 	S(membarrier),
@@ -166,10 +177,15 @@ static const int file_calls[] = {
 	S(link),       S(linkat),   S(getgroups), S(fadvise64),
 };
 
+/* Of QEMU and its sandbox by pid descriptor: no kill(2), no new one. */
+static const int parent_calls[] = {
+	S(wait4),  S(waitid),  S(pidfd_send_signal), S(pread64),   S(pwrite64),
+	S(preadv), S(pwritev), S(fallocate),         S(fdatasync), S(fadvise64),
+};
+
 static const int socket_calls[] = {
 	S(connect),
 	S(bind),
-	S(listen),
 };
 
 /* For programs that start others: no way to reach deeper into the kernel. */
@@ -223,30 +239,65 @@ static enum err allow_all(scmp_filter_ctx ctx, const int *calls, size_t count)
 	return ERR_OK;
 }
 
-static enum err allow_domains(scmp_filter_ctx ctx, bool internet)
+/* A datagram socket could send to any path: pairs of streams only. */
+static enum err allow_pairs(scmp_filter_ctx ctx)
 {
-	static const int unix_only[] = {AF_UNIX};
-	static const int with_net[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
-	const int *domains = internet ? with_net : unix_only;
-	size_t count = internet ? ARRAY_SIZE(with_net) : ARRAY_SIZE(unix_only);
+	static const int types[] = {SOCK_STREAM, SOCK_SEQPACKET};
 	size_t i;
 
-	for (i = 0; i < count; i++) {
-		struct scmp_arg_cmp is =
-			SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)domains[i]);
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		struct scmp_arg_cmp is[] = {
+			SCMP_A0_32(SCMP_CMP_EQ, AF_UNIX),
+			SCMP_A1_32(SCMP_CMP_MASKED_EQ, 0xf, (uint32_t)types[i]),
+		};
 
 		if (seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW,
-					   SCMP_SYS(socket), 1, &is) < 0 ||
-		    seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW,
-					   SCMP_SYS(socketpair), 1, &is) < 0)
+					   SCMP_SYS(socketpair), 2, is) < 0)
 			return ERR_JAIL;
 	}
+	return ERR_OK;
+}
+
+/* Who makes no sockets cannot connect to those of others either. */
+static enum err allow_domains(scmp_filter_ctx ctx, unsigned groups)
+{
+	static const struct {
+		unsigned domain;
+		unsigned groups;
+	} domains[] = {
+		{AF_UNIX, G_UNIX | G_NET}, {AF_INET, G_NET},
+		{AF_INET6, G_NET},         {AF_NETLINK, G_NET},
+		{AF_VSOCK, G_GUEST_NET},
+	};
+	enum err e = allow_pairs(ctx);
+	bool any = false;
+	size_t i;
+
+	for (i = 0; e == ERR_OK && i < ARRAY_SIZE(domains); i++) {
+		struct scmp_arg_cmp is =
+			SCMP_A0_32(SCMP_CMP_EQ, domains[i].domain);
+
+		if (!(domains[i].groups & groups))
+			continue;
+		any = true;
+		if (seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW,
+					   SCMP_SYS(socket), 1, &is) < 0)
+			e = ERR_JAIL;
+	}
+	if (e != ERR_OK)
+		return e;
 	/* Others fail as if the kernel did not know them. */
-	return seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT),
-				      SCMP_SYS(socket), 1,
-				      &SCMP_A0_32(SCMP_CMP_GT, AF_NETLINK)) < 0
-		       ? ERR_JAIL
-		       : allow_all(ctx, socket_calls, ARRAY_SIZE(socket_calls));
+	if (!any)
+		return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT),
+					SCMP_SYS(socket), 0) < 0
+			       ? ERR_JAIL
+			       : ERR_OK;
+	if (!(groups & G_GUEST_NET) &&
+	    seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT),
+				   SCMP_SYS(socket), 1,
+				   &SCMP_A0_32(SCMP_CMP_GT, AF_NETLINK)) < 0)
+		return ERR_JAIL;
+	return allow_all(ctx, socket_calls, ARRAY_SIZE(socket_calls));
 }
 
 static enum err allow_threads(scmp_filter_ctx ctx)
@@ -259,6 +310,17 @@ static enum err allow_threads(scmp_filter_ctx ctx)
 				      &thread) < 0 ||
 			       seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS),
 						SCMP_SYS(clone3), 0) < 0
+		       ? ERR_JAIL
+		       : ERR_OK;
+}
+
+/* Of itself; the launcher also those of the QEMU that it started. */
+static enum err allow_limits(scmp_filter_ctx ctx, unsigned groups)
+{
+	struct scmp_arg_cmp self = SCMP_A0_32(SCMP_CMP_EQ, 0);
+
+	return seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64),
+				      groups & G_PARENT ? 0 : 1, &self) < 0
 		       ? ERR_JAIL
 		       : ERR_OK;
 }
@@ -290,7 +352,12 @@ static enum err load_filter(unsigned groups)
 		if (e == ERR_OK && (groups & G_FILES))
 			e = allow_all(ctx, file_calls, ARRAY_SIZE(file_calls));
 		if (e == ERR_OK)
-			e = allow_domains(ctx, (groups & G_NET) != 0);
+			e = allow_limits(ctx, groups);
+		if (e == ERR_OK)
+			e = allow_domains(ctx, groups);
+		if (e == ERR_OK && (groups & G_PARENT))
+			e = allow_all(ctx, parent_calls,
+				      ARRAY_SIZE(parent_calls));
 		if (e == ERR_OK && (groups & G_THREADS))
 			e = allow_threads(ctx);
 		/* Asked for by libraries, never needed. */
@@ -361,6 +428,23 @@ static enum err drop_capabilities(void)
 	return syscall(SYS_capset, &head, none) < 0 ? ERR_JAIL : ERR_OK;
 }
 
+/* A kernel that knows nothing of it leaves the other steps. */
+static enum err enter_landlock(unsigned groups)
+{
+	unsigned losses = 0;
+	enum err e;
+
+	if (groups & G_OWN_ONLY)
+		losses |= LANDLOCK_NO_TCP | LANDLOCK_NO_FOREIGN_SOCKETS |
+			  LANDLOCK_NO_FOREIGN_SIGNALS;
+	if (groups & G_NO_PATHS)
+		losses |= LANDLOCK_NO_FILES;
+	if (losses == 0)
+		return ERR_OK;
+	e = landlock_enter(losses);
+	return e == ERR_UNSUPPORTED ? ERR_OK : e;
+}
+
 /**
  * jail_enter() - Give up for good what this kind of process does not need
  * @kind:	Kind
@@ -402,6 +486,9 @@ enum err jail_enter(enum jail_kind kind)
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return ERR_JAIL;
+	e = enter_landlock(groups);
+	if (e != ERR_OK)
+		return e;
 	if (!(groups & G_KEEP_CAPS)) {
 		e = drop_capabilities();
 		if (e != ERR_OK)

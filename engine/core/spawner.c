@@ -9,7 +9,9 @@
  *	    on, outlives core.
  *
  * When core goes, the channel closes: children see their own channels close
- * and end; what is left after SPAWNER_GRACE_NS is killed.
+ * and end; what is left after SPAWNER_GRACE_NS is killed, but for those that
+ * a service engine keeps. Children of an earlier core's spawner are known by
+ * the pidfd that core passes.
  */
 #include "engine/core/spawner.h"
 
@@ -21,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,6 +36,15 @@
 #define SPAWNER_GRACE_MS     5000u
 #define SPAWNER_ARGS_MAX     16u
 
+/* A child of an earlier spawner; freed by the loop. */
+struct adopted {
+	uv_poll_t poll;
+	struct adopted *next;
+	struct spawner *spawner;
+	pid_t pid;
+	int fd;
+};
+
 struct spawner {
 	uv_loop_t loop;
 	uv_signal_t on_child;
@@ -40,7 +52,10 @@ struct spawner {
 	struct chan *core;
 	char program_dir[PATH_MAX];
 	pid_t children[SPAWNER_CHILDREN_MAX];
+	bool kept[SPAWNER_CHILDREN_MAX]; /* outlives core */
 	size_t n_children;
+	struct adopted *adopted;
+	size_t n_adopted;
 	bool ending;
 };
 
@@ -127,9 +142,96 @@ static enum err start(struct spawner *s, const struct msg_spawn *m,
 		return ERR_SYS;
 	if (pid == 0)
 		exec_child(path, argv, fds, n_fds);
+	s->kept[s->n_children] = false;
 	s->children[s->n_children++] = pid;
 	*ret_pid = pid;
 	return ERR_OK;
+}
+
+static void tell_exit(struct spawner *s, const struct msg_child_exited *m)
+{
+	if (chan_is_open(s->core) &&
+	    chan_send_child_exited(s->core, m, NULL, 0) != ERR_OK)
+		log_warn("core was not told that %u ended", m->pid);
+}
+
+static void on_adopted_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+/* Its exit status is its parent's to know. */
+static void on_adopted_exit(uv_poll_t *poll, int status, int events)
+{
+	struct adopted *a = poll->data, **at;
+	struct msg_child_exited m = {.pid = (uint32_t)a->pid, .code = -1};
+
+	(void)status;
+	(void)events;
+	for (at = &a->spawner->adopted; *at != a;)
+		at = &(*at)->next;
+	*at = a->next;
+	a->spawner->n_adopted--;
+	tell_exit(a->spawner, &m);
+	(void)uv_poll_stop(poll);
+	close(a->fd);
+	uv_close((uv_handle_t *)poll, on_adopted_closed);
+}
+
+static enum err adopt(struct spawner *s, struct chan_message *m)
+{
+	struct msg_child_adopt order;
+	struct adopted *a;
+	enum err e = msg_child_adopt_get(m->payload, &order);
+
+	if (e != ERR_OK)
+		return e;
+	if (s->n_adopted >= SPAWNER_CHILDREN_MAX)
+		return ERR_LIMIT;
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return ERR_MEMORY;
+	a->spawner = s;
+	a->pid = (pid_t)order.pid;
+	a->fd = m->fds[0];
+	a->poll.data = a;
+	if (uv_poll_init(&s->loop, &a->poll, a->fd) != 0) {
+		free(a);
+		return ERR_SYS;
+	}
+	m->fds[0] = -1;
+	a->next = s->adopted;
+	s->adopted = a;
+	s->n_adopted++;
+	return uv_poll_start(&a->poll, UV_READABLE, on_adopted_exit) == 0
+		       ? ERR_OK
+		       : ERR_SYS;
+}
+
+static enum err keep(struct spawner *s, struct span payload)
+{
+	struct msg_child_keep order;
+	enum err e = msg_child_keep_get(payload, &order);
+	size_t i;
+
+	for (i = 0; e == ERR_OK && i < s->n_children; i++)
+		if (s->children[i] == (pid_t)order.pid)
+			s->kept[i] = true;
+	return e;
+}
+
+static void kill_one(struct spawner *s, const struct msg_child_kill *order)
+{
+	struct adopted *a;
+	size_t i;
+
+	for (i = 0; i < s->n_children; i++)
+		if (s->children[i] == (pid_t)order->pid)
+			(void)kill(s->children[i], order->signal);
+	for (a = s->adopted; a; a = a->next)
+		if (a->pid == (pid_t)order->pid)
+			(void)syscall(SYS_pidfd_send_signal, a->fd,
+				      order->signal, NULL, 0);
 }
 
 static enum err on_message(struct chan *c, void *context,
@@ -140,9 +242,12 @@ static enum err on_message(struct chan *c, void *context,
 	struct msg_spawned answer = {0};
 	struct msg_spawn spawn;
 	pid_t pid = 0;
-	size_t i;
 	enum err e;
 
+	if (m->type == MSG_CHILD_KEEP)
+		return keep(s, m->payload);
+	if (m->type == MSG_CHILD_ADOPT)
+		return adopt(s, m);
 	if (m->type == MSG_SPAWN) {
 		e = msg_spawn_get(m->payload, &spawn);
 		if (e != ERR_OK)
@@ -155,12 +260,27 @@ static enum err on_message(struct chan *c, void *context,
 	if (m->type != MSG_CHILD_KILL)
 		return ERR_STATE;
 	e = msg_child_kill_get(m->payload, &kill_request);
-	if (e != ERR_OK)
-		return e;
+	if (e == ERR_OK)
+		kill_one(s, &kill_request);
+	return e;
+}
+
+static void forget(struct spawner *s, size_t i)
+{
+	s->n_children--;
+	s->children[i] = s->children[s->n_children];
+	s->kept[i] = s->kept[s->n_children];
+}
+
+/* Whether anybody is left who has to end before the spawner does. */
+static bool has_work(const struct spawner *s)
+{
+	size_t i;
+
 	for (i = 0; i < s->n_children; i++)
-		if (s->children[i] == (pid_t)kill_request.pid)
-			(void)kill(s->children[i], kill_request.signal);
-	return ERR_OK;
+		if (!s->kept[i])
+			return true;
+	return false;
 }
 
 static void reap(struct spawner *s)
@@ -174,14 +294,12 @@ static void reap(struct spawner *s)
 
 		for (i = 0; i < s->n_children; i++)
 			if (s->children[i] == pid)
-				s->children[i] = s->children[--s->n_children];
+				forget(s, i);
 		m.signalled = WIFSIGNALED(status) ? 1 : 0;
 		m.code = m.signalled ? WTERMSIG(status) : WEXITSTATUS(status);
-		if (chan_is_open(s->core) &&
-		    chan_send_child_exited(s->core, &m, NULL, 0) != ERR_OK)
-			log_warn("core was not told that %d ended", (int)pid);
+		tell_exit(s, &m);
 	}
-	if (s->ending && s->n_children == 0)
+	if (s->ending && !has_work(s))
 		exit(0);
 }
 
@@ -197,7 +315,8 @@ static void on_grace(uv_timer_t *handle)
 	size_t i;
 
 	for (i = 0; i < s->n_children; i++)
-		(void)kill(s->children[i], SIGKILL);
+		if (!s->kept[i])
+			(void)kill(s->children[i], SIGKILL);
 	exit(0);
 }
 
@@ -258,6 +377,14 @@ static void run(int fd)
 	exit(0);
 }
 
+static pid_t forked_pid;
+
+/** spawner_pid() - Its process; 0 before spawner_fork() */
+pid_t spawner_pid(void)
+{
+	return forked_pid;
+}
+
 /**
  * spawner_fork() - Start the spawner, before core has a loop or a jail
  * @keep_fd:	Descriptor that must not be inherited, or -1
@@ -285,6 +412,7 @@ enum err spawner_fork(int keep_fd, int *ret_fd)
 		run(fds[1]);
 	}
 	close(fds[1]);
+	forked_pid = pid;
 	*ret_fd = fds[0];
 	return ERR_OK;
 }
