@@ -5,7 +5,7 @@
  * Runs in: kenaz-launch.
  * Trusts:  nothing: the guest writes it.
  * Never:   keeps more than the tail, shows a byte unescaped, reads on after
- *	    CONSOLE_MAX_BYTES.
+ *	    its limit.
  */
 #include "vm/console.h"
 
@@ -79,12 +79,18 @@ enum err console_tail(const struct console *c, struct buf *out)
 	return e;
 }
 
+/** console_limit() - How much it may write, bytes */
+uint64_t console_limit(const struct console *c)
+{
+	return c->max_bytes ? c->max_bytes : CONSOLE_MAX_BYTES;
+}
+
 /**
  * console_read() - Read what is there
  * @c:	Console
  * @fd:	Stream socket, borrowed
  *
- * Return: ERR_OK; ERR_CLOSED at its end; ERR_LIMIT after CONSOLE_MAX_BYTES:
+ * Return: ERR_OK; ERR_CLOSED at its end; ERR_LIMIT after console_limit():
  *	   the caller closes @fd, QEMU then drops what the guest writes.
  */
 enum err console_read(struct console *c, int fd)
@@ -102,8 +108,10 @@ enum err console_read(struct console *c, int fd)
 		if (n == 0)
 			return ERR_CLOSED;
 		console_put(c, span_of(chunk, (size_t)n));
-		if (c->total_bytes > CONSOLE_MAX_BYTES)
+		if (c->total_bytes > console_limit(c)) {
+			c->cut = true;
 			return ERR_LIMIT;
+		}
 	}
 	return ERR_OK;
 }

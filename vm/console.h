@@ -11,7 +11,8 @@
 #include "engine/base/err.h"
 
 #define CONSOLE_TAIL_BYTES 4096u
-#define CONSOLE_MAX_BYTES  (4ull * 1024 * 1024) /* then it is cut off */
+#define CONSOLE_MAX_BYTES \
+	(4ull * 1024 * 1024) /* then it is cut off, if none is set */
 #define CONSOLE_MARK_BYTES 64u
 
 /* Plain data; zeroed is an empty console without a mark. */
@@ -22,10 +23,13 @@ struct console {
 	const char *mark; /* text waited for, shorter than CONSOLE_MARK_BYTES */
 	size_t matched_bytes;
 	bool found;
+	uint64_t max_bytes; /* 0: CONSOLE_MAX_BYTES */
+	bool cut;           /* it wrote more */
 };
 
 void console_put(struct console *c, struct span bytes);
 MUST_CHECK enum err console_tail(const struct console *c, struct buf *out);
+uint64_t console_limit(const struct console *c);
 MUST_CHECK enum err console_read(struct console *c, int fd);
 
 #endif
