@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vm/image.h"
+#include "engine/proto/manifest.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -20,11 +20,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (digest_init() != ERR_OK)
 		abort();
 	buf_init(&reason, REASON_MAX_BYTES);
-	e = image_parse(span_of(data, size), &image, &reason);
+	e = manifest_parse(span_of(data, size), &image, &reason);
 	if (e == ERR_OK &&
 	    (!image.name[0] || strchr(image.kernel.name, '/') ||
 	     strchr(image.initrd.name, '/') || image.kernel.name[0] == '.' ||
 	     strchr(image.command_line, '\n') || strchr(image.cpu, ' ')))
+		abort();
+	if (e == ERR_OK && image.has_root &&
+	    (strchr(image.root.file.name, '/') ||
+	     image.root.verity.data_blocks == 0 ||
+	     image.root.verity.data_blocks * IMAGE_BLOCK_BYTES >
+		     image.root.file.size_bytes ||
+	     image.root.verity.hash_offset_bytes >= image.root.file.size_bytes))
 		abort();
 	if (e != ERR_OK && e != ERR_MEMORY && reason.len_bytes == 0)
 		abort();
@@ -34,4 +41,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 /* sources: engine/base/buf.c engine/base/err.c engine/base/log.c
  * engine/base/text.c engine/base/json.c engine/base/json_text.c
- * engine/base/digest.c engine/base/memfd.c vm/image.c */
+ * engine/base/digest.c engine/proto/manifest.c */
