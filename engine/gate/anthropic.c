@@ -212,6 +212,23 @@ static void note_result(struct inspection *in, json_ref block)
 		seen_add(in->seen, span_text(id));
 }
 
+/*
+ * A tool that comes in mid-conversation (beta mid-conversation-tool-changes)
+ * is judged as one that the request declares; a reference names one of those.
+ */
+static enum err inspect_addition(struct inspection *in, json_ref block)
+{
+	const struct json *j = &in->doc;
+	json_ref tool = json_get(j, block, "tool");
+	json_ref type = json_get(j, tool, "type");
+
+	if (json_string_is(j, type, "tool_reference"))
+		return ERR_OK;
+	if (json_string_is(j, type, "tool_definition"))
+		return inspect_tool(in, json_get(j, tool, "definition"));
+	return add_unknown(in, "unknown_tool", type);
+}
+
 static enum err inspect_content(struct inspection *in, json_ref content,
 				unsigned depth);
 
@@ -228,7 +245,9 @@ static enum err inspect_block(struct inspection *in, json_ref block,
 	/* A call's input is the agent's own; nothing in it is fetched. */
 	if (json_string_is(j, type, "tool_use"))
 		return ERR_OK;
-	if (json_string_is(j, type, "container_upload"))
+	if (json_string_is(j, type, "tool_addition"))
+		e = inspect_addition(in, block);
+	if (e == ERR_OK && json_string_is(j, type, "container_upload"))
 		e = add_feature(in, "container", span_text(""));
 	if (e == ERR_OK && json_get(j, block, "file_id") != JSON_NONE)
 		e = add_feature(in, "file_id", span_text(""));

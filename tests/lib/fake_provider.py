@@ -27,6 +27,8 @@ value that starts with "fake:" ("fake:status=429;retry-after=3"), and a line
   text=T             text of the answer
   tool=NAME          answer with a call of that tool
   tool-input=JSON    its input
+  agent              the call only where the request declares that tool and
+                     has no result of it; then a text with the result
   huge=N             N bytes of text in all
   redirect=URL       answer 302
   gzip               claim and use content-encoding: gzip
@@ -80,6 +82,23 @@ def last_user_text(body):
         return "\n".join(b.get("text", "") for b in content or []
                          if b.get("type") == "text")
     return ""
+
+
+def result_text(block):
+    content = block.get("content")
+    if isinstance(content, str):
+        return content
+    return "".join(b.get("text", "") for b in content or [])
+
+
+def last_result(body):
+    """Text of the newest tool result, or None."""
+    for message in reversed(body.get("messages") or []):
+        content = message.get("content")
+        for block in reversed(content if isinstance(content, list) else []):
+            if block.get("type") == "tool_result":
+                return result_text(block)
+    return None
 
 
 class Recorder:
@@ -237,7 +256,21 @@ class Handler(BaseHTTPRequestHandler):
             text = "before " + self.key() + " after"
         return text
 
+    def agent(self, body):
+        """What an agent's loop should get next."""
+        result = last_result(body)
+        if result is not None:
+            return [{"type": "text", "text": "The tool said: " + result}]
+        names = [t.get("name") for t in body.get("tools") or []]
+        if self.sw.get("tool") not in names:
+            return [{"type": "text", "text": self.text(body)}]
+        return None
+
     def blocks(self, body):
+        if "agent" in self.sw:
+            told = self.agent(body)
+            if told:
+                return told
         if "tool" in self.sw:
             return [{"type": "text", "text": "I will call a tool."},
                     {"type": "tool_use",
@@ -251,7 +284,8 @@ class Handler(BaseHTTPRequestHandler):
             "id": "msg_fake_%d" % self.number, "type": "message",
             "role": "assistant", "model": body.get("model", "fake"),
             "content": blocks,
-            "stop_reason": "tool_use" if "tool" in self.sw else "end_turn",
+            "stop_reason": "tool_use" if any(
+                b["type"] == "tool_use" for b in blocks) else "end_turn",
             "stop_sequence": None,
             "usage": {"input_tokens": 11, "output_tokens": 7,
                       "cache_creation_input_tokens": 0,
@@ -277,8 +311,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def events(self, body):
         blocks = self.blocks(body)
-        message = self.message(body, [])
+        message = self.message(body, blocks)
         stop = message["stop_reason"]
+        message["content"] = []
         usage = message["usage"]
         message.update(stop_reason=None, usage=dict(usage, output_tokens=1))
         yield "message_start", {"message": message}

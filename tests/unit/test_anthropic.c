@@ -177,6 +177,58 @@ static void finds_other_provider_side_features(void **state)
 	      "");
 }
 
+/* The shape of what Claude Code 2.1.330 sends: nothing in it is refused. */
+static void current_agents_are_understood(void **state)
+{
+	struct request_facts f;
+	char got[256];
+
+	(void)state;
+	assert_int_equal(
+		inspect("{\"model\":\"m\",\"messages\":[{\"role\":\"user\","
+			"\"content\":[{\"type\":\"text\",\"text\":\"x\"}]},"
+			"{\"role\":\"system\",\"content\":[{\"type\":\"text\","
+			"\"text\":\"y\",\"cache_control\":{\"type\":"
+			"\"ephemeral\"}}]}],\"system\":[{\"type\":\"text\","
+			"\"text\":\"z\"}],\"tools\":[{\"name\":\"Bash\","
+			"\"description\":\"d\",\"input_schema\":{}},{\"name\":"
+			"\"Later\",\"description\":\"d\",\"input_schema\":{},"
+			"\"defer_loading\":true}],\"metadata\":{\"user_id\":"
+			"\"{}\"},\"max_tokens\":128000,\"thinking\":{\"type\":"
+			"\"adaptive\",\"display\":\"omitted\"},"
+			"\"context_management\":{\"edits\":[{\"type\":"
+			"\"clear_thinking_20251015\",\"keep\":\"all\"}]},"
+			"\"output_config\":{\"effort\":\"medium\"},\"stream\":"
+			"true}",
+			&f),
+		ERR_OK);
+	join(buf_span(&f.tools), "tools", got, sizeof(got));
+	assert_string_equal(got, "Bash,Later");
+	assert_int_equal(f.features.len_bytes, 0);
+	request_facts_fini(&f);
+}
+
+#define ADDED(tool)                                            \
+	"{\"model\":\"m\",\"messages\":[{\"role\":\"system\"," \
+	"\"content\":[{\"type\":\"tool_addition\",\"tool\":" tool "}]}]}"
+
+static void tools_added_later_are_judged_too(void **state)
+{
+	(void)state;
+	finds(ADDED("{\"type\":\"tool_reference\",\"name\":\"Bash\"}"), "");
+	finds(ADDED("{\"type\":\"tool_definition\",\"definition\":{\"name\":"
+		    "\"a\",\"input_schema\":{}}}"),
+	      "");
+	finds(ADDED("{\"type\":\"tool_definition\",\"definition\":{\"type\":"
+		    "\"web_search_20250305\",\"name\":\"web_search\"}}"),
+	      "web_search");
+	finds(ADDED("{\"type\":\"tool_definition\",\"definition\":{\"type\":"
+		    "\"new_thing_20990101\",\"name\":\"n\"}}"),
+	      "unknown_tool:new_thing_20990101");
+	finds(ADDED("{\"type\":\"elsewhere\"}"), "unknown_tool:elsewhere");
+	finds(ADDED("null"), "unknown_tool:?");
+}
+
 static void looks_into_nested_content(void **state)
 {
 	(void)state;
@@ -346,6 +398,8 @@ int main(void)
 		TEST(client_side_tools_are_no_features),
 		TEST(finds_provider_side_tools),
 		TEST(finds_other_provider_side_features),
+		TEST(current_agents_are_understood),
+		TEST(tools_added_later_are_judged_too),
 		TEST(looks_into_nested_content),
 		TEST(reports_each_result_once),
 		TEST(refuses_what_it_cannot_read),
