@@ -101,22 +101,35 @@ const struct command command_engine_info = {
 	.run = cmd_info,
 };
 
-static int cmd_stop(struct app *app, struct args *args)
+static int ask_to_end(struct app *app, const char *method, const char *done)
 {
 	cJSON *result = NULL;
 	int code;
 
-	(void)args;
 	app->no_start = true;
-	code = app_call_slow(app, "engine.stop", NULL, &result);
+	code = app_call_slow(app, method, NULL, &result);
 	cJSON_Delete(result);
 	if (code != 0)
 		return code;
 	/* It closes the connection as the last thing it does. */
 	while (control_read(app->control, STOP_MAX_MS, &result) == ERR_OK)
 		cJSON_Delete(result);
-	app_note(app, "the engine has stopped");
+	app_note(app, "%s", done);
 	return 0;
+}
+
+static int cmd_stop(struct app *app, struct args *args)
+{
+	(void)args;
+	return ask_to_end(app, "engine.stop", "the engine has stopped");
+}
+
+static int cmd_handover(struct app *app, struct args *args)
+{
+	(void)args;
+	return ask_to_end(
+		app, "engine.handover",
+		"the engine has left; its sessions wait for the next");
 }
 
 const struct command command_engine_stop = {
@@ -125,4 +138,15 @@ const struct command command_engine_stop = {
 	.summary = "End all sessions, close the log, stop the engine",
 	.options = cmd_no_options,
 	.run = cmd_stop,
+};
+
+const struct command command_engine_handover = {
+	.name = "engine handover",
+	.arguments = "",
+	.summary = "Stop the engine, leave its sessions to the next one",
+	.text = "For an upgrade of a service engine. Requests under way are "
+		"cancelled, the agents\ngo on. Whoever is not adopted within "
+		"engine.adopt_s ends.",
+	.options = cmd_no_options,
+	.run = cmd_handover,
 };

@@ -8,10 +8,13 @@
  *
  * Order: --socket or KENAZ_SOCKET and nothing else; the user's engine, where
  * engine/base/paths.h or the lock of its state says; the system's; else the
- * user's is started, and ends by itself once nobody needs it.
+ * user's is started, and ends by itself once nobody needs it. Nothing is
+ * started in the place of a service engine that is being restarted: it has
+ * left its socket, or sessions that wait for it.
  */
 #include "tui/engine_find.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -90,6 +93,7 @@ static enum err connect_to(const char *path, bool own,
 		int failed = errno;
 
 		close(fd);
+		found->refused = failed == ECONNREFUSED;
 		set_error(found, "cannot connect to the engine at %s: %s", path,
 			  strerror(failed));
 		return failed == ENOENT || failed == ECONNREFUSED
@@ -318,6 +322,52 @@ static enum err connect_to_holder(const struct paths *paths,
 	return connect_to(path, true, found);
 }
 
+/* Records of sessions that outlive their engine: engine/core/keeping.c. */
+static bool has_kept_sessions(const struct paths *paths)
+{
+	static const char suffix[] = ".json";
+	char path[PATHS_MAX_BYTES];
+	struct dirent *entry;
+	bool found = false;
+	DIR *dir;
+
+	if (paths_join(paths->state.path, "sessions", path, sizeof(path)) !=
+	    ERR_OK)
+		return false;
+	dir = opendir(path);
+	while (dir && !found && (entry = readdir(dir))) {
+		size_t len = strlen(entry->d_name);
+
+		found = len > sizeof(suffix) - 1 &&
+			strcmp(entry->d_name + len - (sizeof(suffix) - 1),
+			       suffix) == 0;
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+/* ERR_OK: no service engine has this place and is only away for now. */
+static enum err check_absence(const struct paths *paths, bool system_refused,
+			      struct engine_found *found)
+{
+	if (system_refused) {
+		set_error(found,
+			  "the host's engine at " ENGINE_SYSTEM_SOCKET
+			  " does not answer; it may be restarting: try again");
+		return ERR_NOT_FOUND;
+	}
+	if (has_kept_sessions(paths)) {
+		set_error(found,
+			  "your engine is a service that is not running, and "
+			  "sessions wait for it in %s/sessions: start it, for "
+			  "example with 'kenaz serve'",
+			  paths->state.path);
+		return ERR_NOT_FOUND;
+	}
+	return ERR_OK;
+}
+
 /**
  * engine_find() - Connect to the engine
  * @socket_path:	The one the user asked for, or NULL
@@ -368,8 +418,12 @@ enum err engine_find(const char *socket_path, bool may_start,
 	e = connect_to_holder(&paths, ret_found);
 	if (e == ERR_OK)
 		return e;
+	ret_found->refused = false;
 	e = connect_to(ENGINE_SYSTEM_SOCKET, false, ret_found);
 	if (e == ERR_OK || e == ERR_PERMISSION)
+		return e;
+	e = check_absence(&paths, ret_found->refused, ret_found);
+	if (e != ERR_OK)
 		return e;
 	if (!may_start) {
 		set_error(ret_found, "no engine is running");

@@ -19,6 +19,7 @@ struct engine_found {
 	char path[ENGINE_PATH_MAX_BYTES];
 	bool started;  /* by this call */
 	bool fallback; /* where it is, is not what one would expect */
+	bool refused;  /* a socket was there, and nobody behind it */
 	char error[ENGINE_ERROR_MAX_BYTES];
 };
 

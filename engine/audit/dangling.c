@@ -9,7 +9,8 @@
  * An outcome closes the intent of its session that it names in kenaz.intent
  * (a seq), else the one that shares a linking attribute, else the oldest
  * open one of its kind. engine.start closes everything: when core went, all
- * that it had started went too, and the recovery before it said so.
+ * that it had started went too, and the recovery before it said so. A session
+ * that went on is opened again by its session.adopted.
  */
 #include "engine/audit/dangling.h"
 
@@ -138,6 +139,28 @@ static void close_item(struct dangling *d, const struct record_view *view)
 		d->not_followed--;
 }
 
+/* Not an intent: a session that was there when core went. */
+static bool is_session(const struct dangling_item *item)
+{
+	return item->kind == KIND_SESSION_START ||
+	       item->kind == KIND_SESSION_ADOPTED;
+}
+
+/* They go on, and the next engine says session.adopted or session.end. */
+static void drop_left_sessions(struct dangling *d,
+			       const struct record_view *view)
+{
+	struct record_value v;
+	size_t i, kept = 0;
+
+	if (!record_attr_find(view, DANGLING_ATTR_LEFT, &v))
+		return;
+	for (i = 0; i < d->count; i++)
+		if (!is_session(&d->items[i]))
+			d->items[kept++] = d->items[i];
+	d->count = kept;
+}
+
 /* Sessions that an earlier recovery left open, and that core kept. */
 static enum err reopen_sessions(struct dangling *d,
 				const struct record_view *view)
@@ -180,6 +203,8 @@ enum err dangling_feed(struct dangling *d, const struct record_view *view)
 	}
 	if (item.kind == KIND_LOG_RECOVERED)
 		return reopen_sessions(d, view);
+	if (item.kind == KIND_ENGINE_STOP)
+		drop_left_sessions(d, view);
 	if (!kind_closed_by(item.kind)) {
 		close_item(d, view);
 		return ERR_OK;
@@ -199,7 +224,7 @@ static enum err put_list(const struct dangling *d, bool sessions,
 	for (i = 0; i < d->count && count < DANGLING_LISTED_MAX; i++) {
 		const struct dangling_item *item = &d->items[i];
 
-		if ((item->kind == KIND_SESSION_START) != sessions)
+		if (is_session(item) != sessions)
 			continue;
 		if (sessions)
 			(void)snprintf(texts[count], sizeof(texts[count]), "%s",

@@ -14,6 +14,8 @@
 #define DANGLING_ATTR_COUNT    "kenaz.recovered.unknown"
 #define DANGLING_ATTR_INTENTS  "kenaz.recovered.intents"
 #define DANGLING_ATTR_SESSIONS "kenaz.recovered.sessions"
+/* Of an engine.stop that left its sessions to the next engine on purpose. */
+#define DANGLING_ATTR_LEFT "kenaz.sessions_left"
 
 struct dangling_item {
 	uint64_t seq;

@@ -4,7 +4,8 @@
  *
  * Runs in: kenazd, before its loop and its jail.
  * Trusts:  the state folder, which is the engine's own.
- * Never:   breaks another engine's lock: the kernel drops it with the process.
+ * Never:   breaks another engine's lock: the kernel drops it with the last
+ *	    process that has it, core or its audit (audit_client.c).
  */
 #include "engine/core/state_lock.h"
 

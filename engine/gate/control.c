@@ -208,6 +208,27 @@ void control_tick(struct control *c, uint64_t now_ns)
 		lose(c, ERR_TIMEOUT, "the guest did not answer the hello");
 }
 
+/** control_set_core() - Speak to another core; borrowed */
+void control_set_core(struct control *c, struct chan *core)
+{
+	c->core = core;
+}
+
+/** control_pause() - Leave what the guest says in its stream, or read on */
+void control_pause(struct control *c, bool pause)
+{
+	if (!c->stream)
+		return;
+	c->stream->paused = pause;
+	stream_update(c->stream);
+}
+
+/** control_is_ready() - Whether the guest answered hello and is not lost */
+bool control_is_ready(const struct control *c)
+{
+	return c->state == READY;
+}
+
 /** control_new() - Prepare for a control stream */
 enum err control_new(uv_loop_t *loop, struct chan *core,
 		     struct control **ret_control)

@@ -17,6 +17,9 @@ MUST_CHECK enum err control_new(uv_loop_t *loop, struct chan *core,
 				struct control **ret_control);
 MUST_CHECK enum err control_hello(struct control *c, struct chan_message *m);
 MUST_CHECK enum err control_order(struct control *c, struct chan_message *m);
+void control_set_core(struct control *c, struct chan *core);
+void control_pause(struct control *c, bool pause);
+bool control_is_ready(const struct control *c);
 void control_tick(struct control *c, uint64_t now_ns);
 
 #endif

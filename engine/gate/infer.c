@@ -371,6 +371,34 @@ void infers_tick(struct infers *s, uint64_t now_ns)
 }
 
 /**
+ * infers_lost_core() - Fail every request: what became of them is not known
+ * @s:	Set
+ *
+ * Return: how many there were.
+ */
+uint32_t infers_lost_core(struct infers *s)
+{
+	uint32_t count = 0;
+	struct infer *x;
+
+	while ((x = LIST_FIRST(&s->list))) {
+		count++;
+		if (x->state != INFER_HELD || x->fail_error == ERR_OK)
+			infer_spoil(x, ERR_CANCELLED,
+				    "the engine is being restarted; what "
+				    "became of this request is not known");
+		infer_finish(x);
+	}
+	return count;
+}
+
+/** infers_set_core() - Speak to another core; borrowed */
+void infers_set_core(struct infers *s, struct chan *core)
+{
+	s->core = core;
+}
+
+/**
  * infers_new() - Prepare for inference requests
  * @loop:		Loop
  * @core:		Channel, borrowed

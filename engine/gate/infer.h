@@ -21,6 +21,10 @@ MUST_CHECK enum err infers_new(uv_loop_t *loop, struct chan *core,
 const char *const *infers_forwarded(void);
 void infer_begin(struct infers *s, struct http_request *r);
 void infer_refuse(struct http_request *r, unsigned status, const char *text);
+void infer_refuse_later(struct http_request *r, unsigned status,
+			const char *text, uint32_t retry_s);
+uint32_t infers_lost_core(struct infers *s);
+void infers_set_core(struct infers *s, struct chan *core);
 void infer_drained(struct http_request *r);
 void infer_gone(struct http_request *r);
 MUST_CHECK enum err infers_on_message(struct infers *s, struct chan_message *m);

@@ -110,6 +110,23 @@ void infer_answer_error(struct http_request *r, unsigned status,
 }
 
 /**
+ * infer_refuse_later() - Refuse a request that may be tried again
+ * @r:		Request without an answer
+ * @status:	HTTP status
+ * @text:	Sentence fragment
+ * @retry_s:	When, in seconds
+ */
+void infer_refuse_later(struct http_request *r, unsigned status,
+			const char *text, uint32_t retry_s)
+{
+	char sentence[512];
+
+	(void)snprintf(sentence, sizeof(sentence), "Kenaz: %s", text);
+	infer_answer_error(r, status, dialect_anthropic.error_type(status),
+			   span_text(sentence), retry_s);
+}
+
+/**
  * infer_refuse() - Answer a request that is not for core to decide
  * @r:		Request without an answer
  * @status:	HTTP status
@@ -117,11 +134,7 @@ void infer_answer_error(struct http_request *r, unsigned status,
  */
 void infer_refuse(struct http_request *r, unsigned status, const char *text)
 {
-	char sentence[512];
-
-	(void)snprintf(sentence, sizeof(sentence), "Kenaz: %s", text);
-	infer_answer_error(r, status, dialect_anthropic.error_type(status),
-			   span_text(sentence), status == 429 ? 1 : 0);
+	infer_refuse_later(r, status, text, status == 429 ? 1 : 0);
 }
 
 /** infer_send_end() - Report the response's end; the rest is held */

@@ -46,11 +46,12 @@ struct terminal {
 
 struct terminals {
 	uv_loop_t *loop;
-	struct chan *core;
+	struct chan *core; /* NULL while there is none */
 	LIST_HEAD(terminal_list, terminal) list;
+	LIST_HEAD(, terminal) unreported; /* ended without core */
 };
 
-static void terminal_free(struct terminal *t)
+static void report(struct terminal *t)
 {
 	struct msg_term_closed m = {
 		.terminal = t->id,
@@ -66,9 +67,20 @@ static void terminal_free(struct terminal *t)
 	if (chan_send_term_closed(t->set->core, &m, NULL, 0) != ERR_OK)
 		log_error("core was not told of a terminal's end");
 	LIST_REMOVE(t, next);
+	free(t);
+}
+
+static void terminal_free(struct terminal *t)
+{
 	stream_free(t->client);
 	stream_free(t->guest);
-	free(t);
+	t->client = t->guest = NULL;
+	if (t->set->core) {
+		report(t);
+		return;
+	}
+	LIST_REMOVE(t, next);
+	LIST_INSERT_HEAD(&t->set->unreported, t, next);
 }
 
 /* No more from the guest; what the client has to get is flushed first. */
@@ -276,6 +288,41 @@ enum err terminals_attach(struct terminals *set, struct chan_message *cm)
 	return ERR_OK;
 }
 
+/**
+ * terminals_set_core() - Speak to another core, or to none for now
+ * @set:	Set
+ * @core:	Borrowed; it is told of what ended meanwhile. NULL: none
+ */
+void terminals_set_core(struct terminals *set, struct chan *core)
+{
+	struct terminal *t;
+
+	set->core = core;
+	while (core && (t = LIST_FIRST(&set->unreported)))
+		report(t);
+}
+
+/**
+ * terminals_put() - Append the number of each terminal core was not told of
+ * @set:	Set
+ * @out:	Gets a u64 for each: open, or ended and unreported
+ *
+ * Return: ERR_OK; ERR_LIMIT; ERR_MEMORY.
+ */
+enum err terminals_put(const struct terminals *set, struct buf *out)
+{
+	const struct terminal *t;
+	enum err e = ERR_OK;
+
+	for (t = LIST_FIRST(&set->list); e == ERR_OK && t;
+	     t = LIST_NEXT(t, next))
+		e = buf_put_u64(out, t->id);
+	for (t = LIST_FIRST(&set->unreported); e == ERR_OK && t;
+	     t = LIST_NEXT(t, next))
+		e = buf_put_u64(out, t->id);
+	return e;
+}
+
 /** terminals_tick() - Drop clients that do not take their last bytes */
 void terminals_tick(struct terminals *set, uint64_t now_ns)
 {
@@ -300,6 +347,7 @@ enum err terminals_new(uv_loop_t *loop, struct chan *core,
 	set->loop = loop;
 	set->core = core;
 	LIST_INIT(&set->list);
+	LIST_INIT(&set->unreported);
 	*ret_terminals = set;
 	return ERR_OK;
 }

@@ -16,6 +16,8 @@ MUST_CHECK enum err terminals_new(uv_loop_t *loop, struct chan *core,
 				  struct terminals **ret_terminals);
 MUST_CHECK enum err terminals_attach(struct terminals *t,
 				     struct chan_message *m);
+void terminals_set_core(struct terminals *t, struct chan *core);
+MUST_CHECK enum err terminals_put(const struct terminals *t, struct buf *out);
 void terminals_tick(struct terminals *t, uint64_t now_ns);
 
 #endif
