@@ -24,6 +24,7 @@
 #include "engine/base/log.h"
 #include "engine/core/broker_client.h"
 #include "engine/core/control.h"
+#include "engine/core/audit_late.h"
 #include "engine/core/restarts.h"
 #include "engine/core/session.h"
 #include "engine/proto/child.h"
@@ -40,6 +41,7 @@ struct audit_client {
 	struct audit_state state;
 	TAILQ_HEAD(, pending) pending;
 	size_t n_pending;
+	struct audit_late late; /* while it is started again */
 	struct restarts restarts;
 	bool stopping, started_once;
 };
@@ -72,6 +74,7 @@ static void seal(struct engine *e, const char *text)
 	(void)snprintf(st->sealed_reason, sizeof(st->sealed_reason), "%s",
 		       text);
 	log_error("the engine is sealed: %s", text);
+	audit_late_fail(&e->audit->late, ERR_SEALED, st->sealed_reason);
 }
 
 static struct pending *take(struct audit_client *a, uint64_t request)
@@ -131,6 +134,7 @@ static enum err take_ready(struct engine *e, struct span payload)
 	(void)text_escape_line(m.note, st->note, sizeof(st->note));
 	if (st->note[0])
 		log_info("log: %s", st->note);
+	audit_late_send(e, &e->audit->late);
 	engine_ready(e);
 	return ERR_OK;
 }
@@ -157,13 +161,17 @@ static enum err take_refused(struct engine *e, struct span payload)
 	struct msg_audit_refused m;
 	char text[REASON_MAX_BYTES];
 	enum err err = msg_audit_refused_get(payload, &m);
+	struct pending *p;
 
 	if (err != ERR_OK)
 		return err;
 	(void)text_escape_line(m.text, text, sizeof(text));
 	o.error = m.error == ERR_OK ? ERR_INTERNAL : err_from_wire(m.error);
 	o.text = text;
-	finish(take(e->audit, m.request), &o);
+	p = take(e->audit, m.request);
+	if (p && !p->done)
+		log_error("an event was refused: %s", text);
+	finish(p, &o);
 	return ERR_OK;
 }
 
@@ -271,6 +279,8 @@ static void on_gone(struct child *c, void *context, const char *why)
 	a->state.ready = false;
 	if (a->stopping) {
 		fail_all(a, ERR_CANCELLED, "the engine is stopping");
+		audit_late_fail(&a->late, ERR_CANCELLED,
+				"the engine is stopping");
 		return;
 	}
 	log_error("audit was lost: %s", why);
@@ -298,7 +308,7 @@ static enum err start_child(struct engine *e)
 	struct msg_audit_start m = {.new_origin = e->new_origin ? 1 : 0,
 				    .engine_version = span_text(KENAZ_VERSION)};
 	struct audit_client *a = e->audit;
-	int fds[4] = {-1, -1, -1, -1}, release[2];
+	int fds[5] = {-1, -1, -1, -1, -1}, release[2];
 	char origin[96], host[65] = "host";
 	size_t i;
 	enum err err;
@@ -312,6 +322,10 @@ static enum err start_child(struct engine *e)
 		err = open_dir(e, "keys", &fds[1]);
 	if (err == ERR_OK)
 		err = open_dir(e, "anchor", &fds[2]);
+	if (err == ERR_OK) {
+		fds[4] = fcntl(e->lock_fd, F_DUPFD_CLOEXEC, 0);
+		err = fds[4] < 0 ? ERR_SYS : ERR_OK;
+	}
 	if (err == ERR_OK)
 		err = chan_pair(release);
 	if (err != ERR_OK)
@@ -325,7 +339,7 @@ static enum err start_child(struct engine *e)
 	a->child->context = e;
 	a->child->on_message = on_message;
 	a->child->on_gone = on_gone;
-	err = chan_send_audit_start(a->child->chan, &m, fds, 4);
+	err = chan_send_audit_start(a->child->chan, &m, fds, 5);
 	if (err != ERR_OK) {
 		child_end(a->child);
 		a->child = NULL;
@@ -350,6 +364,7 @@ enum err audit_client_start(struct engine *e)
 	if (!e->audit)
 		return ERR_MEMORY;
 	TAILQ_INIT(&e->audit->pending);
+	audit_late_init(&e->audit->late);
 	return start_child(e);
 }
 
@@ -387,6 +402,7 @@ void audit_client_free(struct engine *e)
 	e->audit->child = NULL;
 	e->audit->stopping = true;
 	fail_all(e->audit, ERR_CANCELLED, "the engine stopped");
+	audit_late_fail(&e->audit->late, ERR_CANCELLED, "the engine stopped");
 	free(e->audit);
 	e->audit = NULL;
 }
@@ -435,6 +451,12 @@ static enum err settle(struct audit_client *a, uint64_t request, enum err err)
 	return err;
 }
 
+/** audit_policy_digest() - What events name as their policy; "" before any */
+const char *audit_policy_digest(const struct engine *e)
+{
+	return e->policy ? policy_digest(e->policy) : "";
+}
+
 /**
  * audit_append() - Have an event written
  * @e:		Engine
@@ -454,7 +476,7 @@ enum err audit_append(struct engine *e, const struct audit_event *event,
 		.kind = span_text(event->kind),
 		.session = span_text(event->session),
 		.actor = span_text(event->actor ? event->actor : "engine"),
-		.policy = span_text(e->policy ? policy_digest(e->policy) : ""),
+		.policy = span_text(audit_policy_digest(e)),
 		.attributes = event->attributes,
 		.payload_name = span_text(event->payload_name),
 		.payload_bytes = event->payload_bytes,
@@ -482,6 +504,27 @@ enum err audit_append(struct engine *e, const struct audit_event *event,
 }
 
 /**
+ * audit_append_late() - Write an event that tells what has happened already
+ * @e:		Engine
+ * @event:	Without payload and grant; copied when it has to wait
+ * @done:	As for audit_append()
+ * @context:	For @done
+ *
+ * Unlike audit_append() it waits while audit is started again.
+ *
+ * Return: as audit_append(); ERR_LIMIT when too many wait.
+ */
+enum err audit_append_late(struct engine *e, const struct audit_event *event,
+			   audit_done_fn done, void *context)
+{
+	struct audit_client *a = e->audit;
+
+	if (usable(a) != ERR_STORAGE || a->stopping || !a->started_once)
+		return audit_append(e, event, done, context);
+	return audit_late_put(&a->late, event, done, context);
+}
+
+/**
  * audit_note() - Write an event that nothing waits for
  * @e:		Engine
  * @kind:	Kind
@@ -497,7 +540,7 @@ void audit_note(struct engine *e, const char *kind, const char *session,
 				    .actor = actor,
 				    .attributes = attributes,
 				    .payload_fd = -1};
-	enum err err = audit_append(e, &event, NULL, NULL);
+	enum err err = audit_append_late(e, &event, NULL, NULL);
 
 	if (err != ERR_OK)
 		log_error("event %s could not be written: %s", kind,
@@ -510,22 +553,22 @@ void audit_note(struct engine *e, const char *kind, const char *session,
  * @from_seq:	First, or last when @backward
  * @max_events:	Most wanted
  * @backward:	From @from_seq towards the beginning
- * @session:	Only these, or NULL
- * @kind:	Only these, or NULL
+ * @filter:	Only these
  * @done:	Gets the page
  * @context:	For @done
  *
  * Return: as audit_append().
  */
 enum err audit_query(struct engine *e, uint64_t from_seq, uint32_t max_events,
-		     bool backward, const char *session, const char *kind,
+		     bool backward, const struct audit_filter *filter,
 		     audit_done_fn done, void *context)
 {
 	struct msg_audit_query m = {.from_seq = from_seq,
 				    .max_events = max_events,
 				    .backward = backward ? 1 : 0,
-				    .session = span_text(session),
-				    .kind = span_text(kind)};
+				    .session = span_text(filter->session),
+				    .kind = span_text(filter->kind),
+				    .image = span_text(filter->image)};
 	struct audit_client *a = e->audit;
 	enum err err = a && a->child && a->state.ready ? ERR_OK : ERR_STORAGE;
 
@@ -602,4 +645,5 @@ void audit_forget(struct engine *e, const void *context)
 	TAILQ_FOREACH(p, &e->audit->pending, next)
 	if (p->context == context)
 		p->done = NULL;
+	audit_late_forget(&e->audit->late, context);
 }

@@ -31,6 +31,12 @@ struct audit_outcome {
 	int fd; /* payload; taken by copying it and storing -1 */
 };
 
+/* Which events of the log; NULL is any. Borrowed. */
+struct audit_filter {
+	const char *session, *kind;
+	const char *image; /* that the session ran on: name, or digest in hex */
+};
+
 typedef void (*audit_done_fn)(void *context, struct audit_outcome *outcome);
 
 struct audit_state {
@@ -48,14 +54,18 @@ MUST_CHECK enum err audit_client_set_release(struct engine *e, int fd);
 void audit_client_stop(struct engine *e);
 void audit_client_free(struct engine *e);
 const struct audit_state *audit_client_state(const struct engine *e);
+const char *audit_policy_digest(const struct engine *e);
 MUST_CHECK enum err audit_append(struct engine *e,
 				 const struct audit_event *event,
 				 audit_done_fn done, void *context);
+MUST_CHECK enum err audit_append_late(struct engine *e,
+				      const struct audit_event *event,
+				      audit_done_fn done, void *context);
 void audit_note(struct engine *e, const char *kind, const char *session,
 		const char *actor, struct span attributes);
 MUST_CHECK enum err audit_query(struct engine *e, uint64_t from_seq,
 				uint32_t max_events, bool backward,
-				const char *session, const char *kind,
+				const struct audit_filter *filter,
 				audit_done_fn done, void *context);
 MUST_CHECK enum err audit_dump(struct engine *e, uint64_t from_seq, int fd,
 			       audit_done_fn done, void *context);
