@@ -24,11 +24,14 @@
 #include "engine/base/text.h"
 #include "engine/base/version.h"
 #include "guest/announce.h"
+#include "guest/boot.h"
 #include "guest/control.h"
 #include "guest/environment.h"
 #include "guest/init.h"
 #include "guest/loop.h"
 #include "guest/modules.h"
+#include "guest/plug.h"
+#include "guest/root.h"
 #include "guest/session.h"
 #include "guest/shim.h"
 #include "guest/transport.h"
@@ -38,6 +41,7 @@
 #define AGENT_PATH      "/usr/local/bin:/usr/bin:/bin"
 #define PATH_BYTES      4096
 #define PROBE_OPTION    "kenaz.probe=1"
+#define ROOT_TEXT_BYTES 256
 #define PROBE_TEXT      "KENAZ-PROBE-OK\n"
 #define CORE_FD         3
 #define CORE_READ_BYTES 65536
@@ -80,17 +84,49 @@ static enum err watch_signals(void)
 	return watch_set(&signals, EPOLLIN);
 }
 
+/* An image with a root file: without it there is nothing to run. */
+static void enter_root(void)
+{
+	char text[ROOT_TEXT_BYTES];
+	const char *what = "the kernel command line";
+	struct root_option option;
+	enum err e = init_get_option(ROOT_OPTION, text, sizeof(text));
+
+	if (e == ERR_NOT_FOUND)
+		return;
+	if (e == ERR_OK)
+		e = root_option_parse(span_text(text), &option);
+	if (e == ERR_OK)
+		e = root_set_up(&option, init_has_option(ROOT_DISK_OPTION),
+				&what);
+	if (e == ERR_OK)
+		return;
+	log_error("%s: %s", what, e == ERR_SYS ? strerror(errno) : err_text(e));
+	init_power_off();
+}
+
 /* Each failure is said; what still works is better than a silent panic. */
 static void set_up_machine(void)
 {
+	enum err e;
+
+	plug_open();
 	if (init_mount() != ERR_OK)
 		log_error("some file systems are missing");
 	if (init_has_option(PROBE_OPTION)) {
 		(void)!write(STDOUT_FILENO, PROBE_TEXT, strlen(PROBE_TEXT));
 		init_power_off();
 	}
+	/* Without it whoever can connect would be taken for the host. */
+	e = init_has_option(BOOTDOC_OPTION) ? boot_load() : ERR_OK;
+	if (e != ERR_OK) {
+		log_error("what the host says at boot cannot be read: %s",
+			  err_text(e));
+		init_power_off();
+	}
 	if (modules_load(MODULES_LIST) != ERR_OK)
 		log_error("the host cannot be reached without its modules");
+	enter_root();
 	if (init_loopback() != ERR_OK)
 		log_error("cannot bring up the loopback interface");
 	if (sethostname(DEFAULT_HOST, strlen(DEFAULT_HOST)) != 0)

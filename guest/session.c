@@ -22,6 +22,7 @@
 
 #include "engine/base/log.h"
 #include "engine/proto/frame.h"
+#include "guest/boot.h"
 #include "guest/control.h"
 #include "guest/stream.h"
 #include "guest/transport.h"
@@ -35,6 +36,7 @@
 #define SIGNAL_MAX      64
 
 enum session_state {
+	SESSION_SECRET,  /* waits for the secret of this boot */
 	SESSION_LINE,    /* waits for the first line */
 	SESSION_CONTROL, /* lines */
 	SESSION_FRAMES,  /* frames */
@@ -364,11 +366,38 @@ static void on_lines(struct session *s)
 		stream_update(&s->stream);
 }
 
+/* Who does not know the secret hears nothing, not even why. */
+static void on_secret(struct session *s)
+{
+	struct buf *in = &s->stream.in;
+	const size_t len = BOOTDOC_LINE_BYTES;
+
+	if (in->len_bytes < len) {
+		if (s->stream.status != ERR_OK)
+			session_free(s);
+		else
+			stream_update(&s->stream);
+		return;
+	}
+	if (in->data[len - 1] != '\n' ||
+	    !boot_secret_matches(span_of(in->data, len - 1))) {
+		log_warn("refused a stream that did not know the secret");
+		session_free(s);
+		return;
+	}
+	buf_consume(in, len);
+	s->state = SESSION_LINE;
+	on_lines(s);
+}
+
 static void on_stream(struct stream *stream)
 {
 	struct session *s = stream->owner;
 
 	switch (s->state) {
+	case SESSION_SECRET:
+		on_secret(s);
+		break;
 	case SESSION_LINE:
 	case SESSION_CONTROL:
 		on_lines(s);
@@ -417,6 +446,7 @@ static void session_open(int fd)
 					.on_input_room = reader_on_input_room,
 					.has_room = reader_has_room,
 					.owner = s};
+	s->state = boot_demands_secret() ? SESSION_SECRET : SESSION_LINE;
 	s->next = sessions;
 	sessions = s;
 	session_count++;

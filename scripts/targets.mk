@@ -8,15 +8,27 @@ CLANGXX      ?= clang++-14
 # A make that was started with -j hands its own job slots down.
 PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: run image demo check bench fuzz install uninstall clean layers format \
+.PHONY: run image image-dev image-agents demo check \
+	check-agents check-vhost bench fuzz install uninstall clean layers format \
 	cppcheck docs unit unit-programs fuzz-programs fuzz-replay sanitize \
-	scenario FORCE
+	scenario soak FORCE
 
 run: image ## Start the TUI on a development state under build/
 	@B='$(abspath $(B))' scripts/run-dev
 
 image: build ## Build the guest image into build/image
 	@B='$(abspath $(B))' PYTHON='$(PYTHON)' scripts/image
+
+# Minutes and a few hundred MB of downloads, kept below build/cache.
+build_image = @B='$(abspath $(B))' scripts/image-sign key && \
+	KENAZ_IMAGE_CACHE='$(abspath $(B))' $(B)/bin/kenaz image build \
+	--into '$(B)/image' --key '$(B)/image-key' scripts/images/$(1).toml
+
+image-dev: image ## Build the image `dev`: Debian with git, python3, node ...
+	$(call build_image,dev)
+
+image-agents: image ## Build the image `agents`: dev and Claude Code
+	$(call build_image,agents)
 
 demo: ## Show the main job on this machine, from dependencies to verify
 	@scripts/deps build
@@ -118,12 +130,26 @@ SCENARIOS := $(sort $(wildcard tests/scenario/*.sh \
 scenario: image ## Run the scenarios with the real programs
 	@$(RUN_TESTS) --kind scenario --jobs 1 $(SCENARIOS)
 
+check-agents: image ## Run agents from npm in VMs (slow; make image-agents first)
+	@$(RUN_TESTS) --kind scenario --name agents --jobs 1 --timeout 3600 \
+		$(sort $(wildcard tests/agents/*.py))
+
+check-vhost: image ## Run tests/nested in a guest with what this kernel lacks
+	@B='$(abspath $(B))' PYTHON='$(PYTHON)' CC='$(CC)' scripts/check-vhost
+
 BENCH_BIN := $(patsubst tests/bench/%.c,$(B)/bench/%,\
 	$(filter-out tests/bench/vm_guest.c,$(sort $(wildcard tests/bench/*.c))))
 # That one is the program of a guest, built by bench_vm.py.
 
 $(B)/bench/%: $(B)/obj/tests/bench/%.o $(LIB_ARCHIVE) $(ALL_ARCHIVES)
 	$(call link_test,tests/bench/$*.c)
+
+SOAK_SESSIONS ?= 200
+SOAK_IDLE     ?= 40
+
+soak: image ## Kill SOAK_SESSIONS (200) sessions at random, idle SOAK_IDLE (40)
+	@$(PYTHON) tests/soak/kill.py --sessions $(SOAK_SESSIONS)
+	@$(PYTHON) tests/soak/idle.py --sessions $(SOAK_IDLE)
 
 bench: image $(BENCH_BIN) ## Measure the targets into build/bench.json
 	@B='$(abspath $(B))' $(PYTHON) scripts/bench
@@ -136,6 +162,9 @@ SHARE_DIR   := $(DESTDIR)$(PREFIX)/share
 COMPLETION  := $(SHARE_DIR)/bash-completion/completions/kenaz
 DOCS        := $(wildcard docs/*.md docs/*/*)
 MAN_PAGES   := $(notdir $(wildcard docs/*.[1-8]))
+# What `kenaz image build` runs.
+IMAGE_SCRIPTS := $(addprefix scripts/image-,debian lib npm cpio kernel root \
+	manifest)
 man_path = $(SHARE_DIR)/man/man$(patsubst .%,%,$(suffix $(1)))/$(1)
 
 # What has the prefix compiled in is built again when it changes.
@@ -150,8 +179,10 @@ install: build ## Install below PREFIX (/usr/local), honouring DESTDIR
 	install -d '$(LIBEXEC_DIR)' '$(DESTDIR)$(PREFIX)/bin' \
 		'$(SHARE_DIR)/doc/kenaz' '$(dir $(COMPLETION))' \
 		'$(SHARE_DIR)/man/man1' '$(SHARE_DIR)/man/man8' \
-		'$(SHARE_DIR)/kenaz/images'
+		'$(SHARE_DIR)/kenaz/images' '$(SHARE_DIR)/kenaz/image-keys'
 	install -m 755 $(PROGRAMS) '$(LIBEXEC_DIR)'
+	install -d '$(LIBEXEC_DIR)/scripts'
+	install -m 755 $(IMAGE_SCRIPTS) '$(LIBEXEC_DIR)/scripts'
 	ln -sfn ../libexec/kenaz/kenaz '$(DESTDIR)$(PREFIX)/bin/kenaz'
 	install -m 644 LICENSE $(wildcard *.md) '$(SHARE_DIR)/doc/kenaz'
 	for f in $(DOCS); do install -D -m 644 "$$f" \
@@ -165,6 +196,10 @@ install: build ## Install below PREFIX (/usr/local), honouring DESTDIR
 			continue; }; \
 		to='$(SHARE_DIR)'/kenaz/images/$$(basename "$$image"); \
 		install -d "$$to" && install -m 644 "$$image"/* "$$to"; \
+	done
+	@for key in $(B)/image-keys/*.pub; do \
+		[ ! -f "$$key" ] || install -m 644 "$$key" \
+			'$(SHARE_DIR)/kenaz/image-keys' || exit 1; \
 	done
 
 uninstall: ## Remove what install put there

@@ -8,6 +8,7 @@
  */
 #include "tui/cmd_common.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 #include "tui/attach.h"
@@ -119,6 +120,25 @@ int cmd_ask_provenance(struct app *app)
 	return code;
 }
 
+/* A terminal that broke: the session may have ended, and the engine says why */
+static void say_why_ended(struct app *app, const char *session)
+{
+	cJSON *params = cJSON_CreateObject(), *shown = NULL;
+	const char *reason;
+
+	if (!params || !cJSON_AddStringToObject(params, "session", session)) {
+		cJSON_Delete(params);
+		return;
+	}
+	if (app_call(app, "session.show", params, &shown) != 0)
+		return;
+	reason = cJSON_GetStringValue(cJSON_GetObjectItem(shown, "reason"));
+	if (reason)
+		(void)app_fail(app, EXIT_CODE_OK, "the session ended: %s",
+			       reason);
+	cJSON_Delete(shown);
+}
+
 /**
  * cmd_terminal() - Turn the connection into a terminal and stay in it
  * @app:	Context; its connection is used up
@@ -136,9 +156,15 @@ int cmd_terminal(struct app *app, const char *method, cJSON *params, bool tty,
 	const struct attach_options options = {.tty = tty,
 					       .read_only = read_only,
 					       .left = left};
+	const char *named =
+		cJSON_GetStringValue(cJSON_GetObjectItem(params, "session"));
 	cJSON *result = NULL;
+	char session[64];
 	struct buf rest;
-	int fd, code = app_call_slow(app, method, params, &result);
+	int fd, code;
+
+	(void)snprintf(session, sizeof(session), "%s", named ? named : "");
+	code = app_call_slow(app, method, params, &result);
 
 	if (code != 0)
 		return EXIT_CODE_KENAZ;
@@ -152,5 +178,7 @@ int cmd_terminal(struct app *app, const char *method, cJSON *params, bool tty,
 	else
 		code = attach_run(fd, &rest, &options);
 	buf_fini(&rest);
+	if (code == EXIT_CODE_KENAZ && session[0])
+		say_why_ended(app, session);
 	return code;
 }

@@ -19,6 +19,7 @@ struct command {
 	int args_min, args_max;
 	bool runs_program; /* the first argument ends the options */
 	bool program_code; /* exits as its program: our failure is 125 */
+	bool unjailed;     /* starts programs that need more privileges */
 	int (*run)(struct app *app, struct args *args);
 };
 
@@ -50,10 +51,17 @@ struct command {
 	X(secret_set)      \
 	X(secret_list)     \
 	X(secret_remove)   \
+	X(image_list)      \
+	X(image_show)      \
+	X(image_verify)    \
+	X(image_build)     \
+	X(image_sign)      \
+	X(image_key)       \
 	X(doctor)          \
 	X(serve)           \
 	X(engine_info)     \
 	X(engine_stop)     \
+	X(engine_handover) \
 	X(completion)      \
 	X(help)
 

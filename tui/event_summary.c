@@ -45,8 +45,17 @@ static const struct {
 	{"vm.start", "{kenaz.image.name} on {kenaz.vm.accelerator}"
 		     "[, {kenaz.vm.memory_mib} MiB]"
 		     "[, {kenaz.vm.vcpus} vCPU]"
+		     "[, disk {kenaz.vm.disk_mib} MiB]"
 		     "[, fingerprint {kenaz.vm.fingerprint:digest}]"},
+	{"vm.end", "{kenaz.vm.id}: {kenaz.reason}, after "
+		   "{kenaz.duration_ms:ms}"},
+	{"template.made", "{kenaz.image.name}, {kenaz.template.mib} MiB"
+			  "[, template {kenaz.template.digest:digest}]"},
+	{"template.dropped", "{kenaz.reason}, after {kenaz.template.restores} "
+			     "restores"},
+	{"vm.disk_failed", "{kenaz.reason}"},
 	{"session.start", "{kenaz.image.name} for {kenaz.user}"
+			  "[, {kenaz.session.start} start]"
 			  "[: {kenaz.warning}]"},
 	{"session.ready", "[{kenaz.vm.accelerator} ]"
 			  "{kenaz.stage_ms.hello:ms}"},
@@ -94,6 +103,12 @@ static const struct {
 	{"terminal.detached",
 	 "{kenaz.command}[, exit code {kenaz.guest_claimed.exit_code}]"
 	 "[, signal {kenaz.guest_claimed.signal}][, {kenaz.reason}]"},
+	{"vsock.connect", "port {kenaz.vsock.port}"
+			  "[, allowed by {kenaz.policy.rule}]"},
+	{"vsock.close", "port {kenaz.vsock.port}"
+			"[, {kenaz.bytes_to_guest:bytes} to the guest]"
+			"[, {kenaz.bytes_from_guest:bytes} from it]"
+			"[, after {kenaz.duration_ms:ms}][, {kenaz.reason}]"},
 	{"log.recovered", "intents without an outcome: "
 			  "{kenaz.recovered.unknown}"},
 };

@@ -168,21 +168,31 @@ static int run_words(struct app *app, char *const *words, size_t count)
 	return run_command(app, words, count);
 }
 
+static bool runs_jailed(char *const *words, size_t count)
+{
+	size_t leading = leading_options(words, count), taken;
+	const struct command *command =
+		command_find(words + leading, count - leading, &taken);
+
+	return !command || !command->unjailed;
+}
+
 int main(int argc, char **argv)
 {
+	size_t count = argc > 0 ? (size_t)argc - 1 : 0;
 	struct app app = {.format = OUTPUT_TABLE};
 	int code;
 
 	log_init("kenaz");
 	/* A secret is typed here, and a terminal drawn: no core file, no new
 	 * privileges, none of the kernel's deeper doors. */
-	if (jail_enter(JAIL_CLIENT) != ERR_OK)
+	if (runs_jailed(argv + 1, count) && jail_enter(JAIL_CLIENT) != ERR_OK)
 		return app_fail(&app, EXIT_CODE_FAILED,
 				"kenaz cannot give up its privileges");
 	use_locale();
 	if (argc > WORDS_MAX)
 		return app_fail(&app, EXIT_CODE_USAGE, "too many arguments");
-	code = run_words(&app, argv + 1, argc > 0 ? (size_t)argc - 1 : 0);
+	code = run_words(&app, argv + 1, count);
 	app_fini(&app);
 	return code;
 }

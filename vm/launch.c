@@ -19,10 +19,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "engine/base/log.h"
+#include "vm/confine.h"
 #include "vm/launch_state.h"
 #include "vm/probe.h"
 
@@ -92,21 +92,41 @@ static void on_qmp_ready(void *arg, const char *version)
 	struct launch *l = arg;
 
 	log_info("QEMU %s answers", version);
+	disk_forget_key(&l->disk);
 	launch_send_stage(l, VM_STAGE_QMP);
+	launch_template_qmp_ready(l);
 }
 
 static void on_console(void *arg)
 {
-	(void)arg; /* only its tail is of interest, at the end */
+	launch_limits_console(arg);
+	launch_template_console(arg); /* else only its tail, at the end */
 }
 
 static void on_ended(void *arg, enum err e, const char *text)
 {
-	launch_end_with(arg, e, text);
+	struct launch *l = arg;
+	char why[256];
+
+	if (e == ERR_OK && l->template.saved) {
+		e = launch_template_finish(l);
+		(void)snprintf(why, sizeof(why),
+			       "the template cannot be sealed: %s",
+			       e == ERR_SYS ? strerror(errno) : err_text(e));
+		text = e == ERR_OK ? "" : why;
+	}
+	launch_end_with(l, e, text);
 }
 
-static const struct machine_events machine_handlers = {on_spawned, on_qmp_ready,
-						       on_console, on_ended};
+static const struct machine_events machine_handlers = {
+	.spawned = on_spawned,
+	.qmp_ready = on_qmp_ready,
+	.console = on_console,
+	.disk_failed = launch_disk_failed,
+	.ended = on_ended,
+	.qmp_event = launch_template_qmp_event,
+	.qmp_answer = launch_template_qmp_answer,
+};
 
 /* --- messages of core ------------------------------------------------- */
 
@@ -144,17 +164,22 @@ static enum err on_start(struct launch *l, struct chan_message *m)
 	struct buf reason;
 	const char *text = "";
 	int dir_fd, gate_fd;
+	int template[2] = {-1, -1}; /* the channel closes them */
 	enum err e = msg_launch_start_get(m->payload, &start);
 
 	if (e != ERR_OK || l->state != L_NEW)
 		return e == ERR_OK ? ERR_STATE : e;
+	if (m->n_fds != (start.start_mode == VM_START_RESTORE ? 4u : 2u))
+		return ERR_FORMAT;
+	if (m->n_fds == 4)
+		memcpy(template, &m->fds[2], sizeof(template));
 	dir_fd = launch_take_fd(m, 0);
 	gate_fd = launch_take_fd(m, 1);
 	buf_init(&reason, REASON_MAX_BYTES);
 	e = chan_new(l->loop, gate_fd, ROLE_LAUNCH, ROLE_GATE, &gate_handler, l,
 		     &l->gate);
 	if (e == ERR_OK)
-		e = launch_prepare(l, &start, dir_fd, &reason);
+		e = launch_prepare(l, &start, dir_fd, template, &reason);
 	close(dir_fd);
 	if (e == ERR_OK) {
 		chan_set_state(l->core, S_RUN);
@@ -175,23 +200,23 @@ static enum err on_start(struct launch *l, struct chan_message *m)
 
 static enum err spawn(struct launch *l)
 {
-	int pair[2];
-	enum err e;
+	int vsock_fd = -1, boot_fd = -1;
+	enum err e = ERR_OK;
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return ERR_SYS;
-	e = launch_serve_device(l, pair[0]);
-	if (e != ERR_OK) {
-		close(pair[1]);
+	if (l->config.start != VM_START_MAKE)
+		e = launch_connect_device(l, &vsock_fd, &boot_fd);
+	if (e != ERR_OK)
 		return e;
-	}
-	e = machine_start(l->loop, &l->config, &l->image, &l->memory, pair[1],
-			  &machine_handlers, l, &l->machine);
+	e = machine_start(l->loop, &l->config, &l->image, &l->memory, vsock_fd,
+			  boot_fd, &machine_handlers, l, &l->machine);
 	if (e != ERR_OK)
 		return e;
 	/* QEMU has its own references now. */
 	image_close(&l->image);
-	return ERR_OK;
+	launch_limits_spawned(l);
+	disk_close_file(&l->disk);
+	launch_template_spawned(l);
+	return confine_enter(l->config.uid, l->kernel != NULL);
 }
 
 static enum err on_spawn(struct launch *l, struct chan_message *m)
@@ -230,9 +255,16 @@ static const struct {
 	enum msg_type type;
 	enum err (*handle)(struct launch *l, struct chan_message *m);
 } message_table[] = {
-	{MSG_LAUNCH_START, on_start}, {MSG_LAUNCH_PROBE, launch_on_probe},
-	{MSG_VM_SPAWN, on_spawn},     {MSG_STREAM_CONNECT, launch_on_connect},
+	{MSG_LAUNCH_LIMITS, launch_on_limits},
+	{MSG_LAUNCH_START, on_start},
+	{MSG_LAUNCH_PROBE, launch_on_probe},
+	{MSG_LAUNCH_DISK, launch_on_disk},
+	{MSG_VM_SPAWN, on_spawn},
+	{MSG_STREAM_CONNECT, launch_on_connect},
 	{MSG_VM_STOP, on_stop},
+	{MSG_IMAGE_KEYS, launch_on_image_keys},
+	{MSG_IMAGE_INSPECT, launch_on_inspect},
+	{MSG_VM_RESUME, launch_on_resume},
 };
 
 /**
@@ -266,9 +298,18 @@ enum err launch_new(uv_loop_t *loop, struct launch **ret_launch)
 	if (!l)
 		return ERR_MEMORY;
 	l->loop = loop;
-	l->image.kernel.fd = -1;
-	l->image.initrd.fd = -1;
+	manifest_init(&l->image);
+	disk_init(&l->disk);
+	buf_init(&l->disk_text, REASON_MAX_BYTES);
 	l->memory.fd = -1;
+	l->template.state_fd = -1;
+	l->template.state_socket = -1;
+	buf_init(&l->template.state, TEMPLATE_STATE_MAX_BYTES);
+	(void)uv_timer_init(loop, &l->template.boot_timer);
+	l->template.boot_timer.data = l;
+	(void)uv_idle_init(loop, &l->template.copy_idle);
+	l->template.copy_idle.data = l;
+	l->template.state_poll.data = l;
 	(void)uv_timer_init(loop, &l->expire_timer);
 	l->expire_timer.data = l;
 	l->vsock_poll.data = l;
@@ -281,6 +322,35 @@ enum err launch_new(uv_loop_t *loop, struct launch **ret_launch)
 void launch_set_core(struct launch *l, struct chan *core)
 {
 	l->core = core;
+}
+
+/**
+ * launch_choose_vsock() - Open what the kernel's vsock needs, before the jail
+ * @l:		Launcher
+ * @kernel:	Whether core asked for it
+ *
+ * A device that cannot be opened is told to core when it asks for a VM.
+ *
+ * Return: ERR_OK; ERR_MEMORY.
+ */
+enum err launch_choose_vsock(struct launch *l, bool kernel)
+{
+	struct buf reason;
+	const char *text;
+	enum err e;
+
+	l->wants_kernel = kernel;
+	if (!kernel)
+		return ERR_OK;
+	buf_init(&reason, REASON_MAX_BYTES - 1);
+	e = vhost_kernel_open(&l->kernel, &reason);
+	if (e != ERR_OK)
+		e = buf_terminate(&reason, &text);
+	if (e == ERR_OK && !l->kernel)
+		(void)snprintf(l->kernel_reason, sizeof(l->kernel_reason), "%s",
+			       text);
+	buf_fini(&reason);
+	return e;
 }
 
 /** launch_kill() - End the VM at once and wait until it is gone */

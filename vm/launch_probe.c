@@ -6,12 +6,12 @@
  * Trusts:  core.
  * Never:   takes /dev/kvm being there for a proof.
  */
-#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "engine/base/log.h"
 #include "engine/base/text.h"
+#include "vm/confine.h"
 #include "vm/launch_state.h"
 #include "vm/probe.h"
 
@@ -33,35 +33,10 @@ static void on_probe_done(void *arg, bool kvm, const char *reason,
 	uv_stop(l->loop);
 }
 
-/* The manifest names the image; a probe takes whichever is in the folder. */
-static enum err probe_image_name(int dir_fd, char *ret_name, size_t cap_bytes)
-{
-	char raw[IMAGE_MANIFEST_MAX_BYTES];
-	int fd = openat(dir_fd, "manifest.json",
-			O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	struct image image;
-	struct buf reason;
-	ssize_t n;
-	enum err e;
-
-	if (fd < 0)
-		return ERR_NOT_FOUND;
-	n = read(fd, raw, sizeof(raw));
-	close(fd);
-	if (n < 0)
-		return ERR_SYS;
-	buf_init(&reason, REASON_MAX_BYTES);
-	e = image_parse(span_of(raw, (size_t)n), &image, &reason);
-	buf_fini(&reason);
-	return e == ERR_OK ? span_copy_text(span_text(image.name), ret_name,
-					    cap_bytes)
-			   : e;
-}
-
 /** launch_on_probe() - Core asks whether KVM works; the process then ends */
 enum err launch_on_probe(struct launch *l, struct chan_message *m)
 {
-	char name[NAME_MAX_BYTES + 1], text[256];
+	char text[256];
 	struct msg_launch_probe ask;
 	const char *why = NULL;
 	struct buf reason;
@@ -73,15 +48,16 @@ enum err launch_on_probe(struct launch *l, struct chan_message *m)
 	l->state = L_VERIFIED;
 	dir_fd = launch_take_fd(m, 0);
 	buf_init(&reason, REASON_MAX_BYTES);
-	e = probe_image_name(dir_fd, name, sizeof(name));
-	if (e == ERR_OK)
-		e = image_open(dir_fd, name, &l->image, &reason);
+	/* A probe takes whichever image is in the folder. */
+	e = image_open(dir_fd, NULL, &l->keys, &l->image, &reason);
 	close(dir_fd);
 	if (e == ERR_OK)
 		e = fingerprint_qemu(QEMU_PROGRAM, &l->fingerprint);
 	if (e == ERR_OK)
 		e = probe_start(l->loop, &l->image, ask.deadline_ns,
 				on_probe_done, l, &l->probe);
+	if (e == ERR_OK && l->state != L_ENDED)
+		e = confine_enter(0, false);
 	if (e != ERR_OK) {
 		if (reason.len_bytes && buf_terminate(&reason, &why) != ERR_OK)
 			why = NULL;

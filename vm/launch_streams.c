@@ -8,6 +8,8 @@
  * Never:   reads a byte of a stream: the connected socket is passed on.
  */
 #include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "engine/base/log.h"
 #include "vm/launch_state.h"
@@ -27,6 +29,11 @@ static void on_accepted(void *arg, uint32_t host_port, uint32_t guest_port,
 	if (!l->connected_once)
 		launch_send_stage(l, VM_STAGE_CONNECTED);
 	l->connected_once = true;
+	if (host_port == PORT_HOST_EGRESS) {
+		launch_refuse_egress(l, &fd);
+		if (fd < 0)
+			return;
+	}
 	/* A stream that cannot be passed on is closed, which the guest sees. */
 	e = host_port == PORT_HOST_GATE
 		    ? chan_send_guest_stream(l->gate, &to_gate, &fd, 1)
@@ -36,10 +43,13 @@ static void on_accepted(void *arg, uint32_t host_port, uint32_t guest_port,
 			 err_text(e));
 }
 
-static void on_connected(void *arg, uint64_t cookie, enum err e, int fd)
+static void on_connected(void *arg, uint64_t cookie, enum err e, int fd,
+			 uint32_t host_port)
 {
 	struct launch *l = arg;
-	struct msg_stream_connected m = {.request = cookie, .error = e};
+	struct msg_stream_connected m = {.request = cookie,
+					 .error = e,
+					 .host_port = host_port};
 
 	if (chan_send_stream_connected(l->core, &m, &fd, e == ERR_OK ? 1 : 0) !=
 	    ERR_OK)
@@ -48,8 +58,9 @@ static void on_connected(void *arg, uint64_t cookie, enum err e, int fd)
 
 static void on_vsock_failed(void *arg, const char *why)
 {
-	launch_fail_machine(((struct launch *)arg),
-			    "the guest's vsock driver broke virtio", why);
+	struct launch *l = arg;
+
+	launch_fail_machine(l, "the guest's vsock driver broke virtio", why);
 }
 
 static const struct vsock_events vsock_handlers = {on_accepted, on_connected,
@@ -88,30 +99,37 @@ static void on_vsock_poll(uv_poll_t *poll, int status, int events)
 static enum err ring_started(void *arg, unsigned index, struct virtqueue *q,
 			     int kick_fd, int call_fd)
 {
-	return vsock_attach(((struct launch *)arg)->device,
-			    (enum vsock_queue)index, q, kick_fd, call_fd);
+	struct launch *l = arg;
+
+	return vsock_attach(l->device, (enum vsock_queue)index, q, kick_fd,
+			    call_fd);
 }
 
 static void ring_stopped(void *arg, unsigned index)
 {
-	vsock_detach(((struct launch *)arg)->device, (enum vsock_queue)index);
+	struct launch *l = arg;
+
+	vsock_detach(l->device, (enum vsock_queue)index);
 }
 
 static void ring_call_changed(void *arg, unsigned index, int call_fd)
 {
-	vsock_set_call(((struct launch *)arg)->device, (enum vsock_queue)index,
-		       call_fd);
+	struct launch *l = arg;
+
+	vsock_set_call(l->device, (enum vsock_queue)index, call_fd);
 }
 
 static void guest_reset(void *arg)
 {
+	struct launch *l = arg;
+
 	log_info("the guest's driver started anew");
-	vsock_reset(((struct launch *)arg)->device);
+	vsock_reset(l->device);
 }
 
 static void driver_ok(void *arg)
 {
-	launch_send_stage(((struct launch *)arg), VM_STAGE_DRIVER);
+	launch_send_stage(arg, VM_STAGE_DRIVER);
 }
 
 static const struct vhost_user_events server_handlers = {
@@ -136,6 +154,21 @@ static void on_server_poll(uv_poll_t *poll, int status, int events)
 				    : err_text(e));
 }
 
+static enum err make_backend(struct launch *l)
+{
+	enum err e;
+
+	if (l->kernel) {
+		vhost_kernel_start(l->kernel, &vsock_handlers, l);
+		l->vsock = vhost_kernel_backend(l->kernel);
+		return ERR_OK;
+	}
+	e = vsock_new(l->guest_cid, &vsock_handlers, l, &l->device);
+	if (e == ERR_OK)
+		l->vsock = vsock_backend(l->device);
+	return e;
+}
+
 /**
  * launch_make_device() - Make the vsock device and listen for the guest
  * @l:	Launcher with its guest CID
@@ -144,11 +177,10 @@ static void on_server_poll(uv_poll_t *poll, int status, int events)
  */
 enum err launch_make_device(struct launch *l)
 {
-	enum err e = vsock_new(l->guest_cid, &vsock_handlers, l, &l->device);
+	enum err e = make_backend(l);
 
 	if (e != ERR_OK)
 		return e;
-	l->vsock = vsock_backend(l->device);
 	e = l->vsock->ops->listen(l->vsock, PORT_HOST_GATE,
 				  LAUNCH_GATE_STREAMS_MAX);
 	if (e == ERR_OK)
@@ -182,6 +214,37 @@ enum err launch_serve_device(struct launch *l, int server_fd)
 	return e;
 }
 
+/**
+ * launch_connect_device() - Make what QEMU needs to join its device to ours
+ * @l:			Launcher
+ * @ret_vsock_fd:	The vhost-user socket or the kernel's device
+ * @ret_boot_fd:	The guest's boot document, or -1; both the caller's
+ *
+ * Return: ERR_OK; ERR_MEMORY; ERR_LIMIT; ERR_SYS with errno.
+ */
+enum err launch_connect_device(struct launch *l, int *ret_vsock_fd,
+			       int *ret_boot_fd)
+{
+	int pair[2];
+	enum err e;
+
+	*ret_boot_fd = -1;
+	if (l->kernel) {
+		e = vhost_kernel_boot_file(l->kernel, ret_boot_fd);
+		if (e == ERR_OK)
+			*ret_vsock_fd = vhost_kernel_take_device(l->kernel);
+		return e;
+	}
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return ERR_SYS;
+	e = launch_serve_device(l, pair[0]);
+	if (e == ERR_OK)
+		*ret_vsock_fd = pair[1];
+	else
+		close(pair[1]);
+	return e;
+}
+
 /** launch_on_connect() - Core asks for a stream to the guest */
 enum err launch_on_connect(struct launch *l, struct chan_message *m)
 {
@@ -189,7 +252,7 @@ enum err launch_on_connect(struct launch *l, struct chan_message *m)
 	struct msg_stream_connected refused = {0};
 	enum err e = msg_stream_connect_get(m->payload, &ask);
 
-	if (e != ERR_OK || l->state == L_NEW)
+	if (e != ERR_OK || l->state == L_NEW || !l->vsock)
 		return e == ERR_OK ? ERR_STATE : e;
 	e = l->vsock->ops->connect(l->vsock, ask.port, ask.request,
 				   uv_hrtime());

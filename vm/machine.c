@@ -27,6 +27,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/text.h"
+#include "vm/disk.h"
 #include "vm/jail.h"
 #include "vm/qmp.h"
 
@@ -137,23 +138,29 @@ static void qmp_ready(void *arg, const char *version)
 	m->events->qmp_ready(m->arg, version);
 }
 
-/* Nothing follows from an event alone: the end of the process decides. */
+/* Nothing ends by an event alone: the end of the process decides. */
 static void qmp_event(void *arg, const char *name)
 {
-	(void)arg;
+	struct machine *m = arg;
+
 	log_debug("QEMU: %s", name);
+	if (strcmp(name, "BLOCK_IO_ERROR") == 0 && m->events->disk_failed)
+		m->events->disk_failed(m->arg, qmp_event_no_space(m->qmp));
+	if (m->events->qmp_event)
+		m->events->qmp_event(m->arg, name);
 }
 
 static void qmp_answer(void *arg, uint64_t id, enum err e, struct span text)
 {
+	struct machine *m = arg;
 	char line[256];
 
-	(void)arg;
-	(void)id;
-	if (e == ERR_OK)
-		return;
-	(void)text_escape_line(text, line, sizeof(line));
-	log_warn("QEMU refused a command: %s", line);
+	if (e != ERR_OK) {
+		(void)text_escape_line(text, line, sizeof(line));
+		log_warn("QEMU refused a command: %s", line);
+	}
+	if (m->events->qmp_answer)
+		m->events->qmp_answer(m->arg, id, e, text);
 }
 
 static const struct qmp_events qmp_handlers = {qmp_ready, qmp_event,
@@ -188,6 +195,7 @@ static void take_status_line(struct machine *m, const char *text, size_t len)
 		(void)fcntl(m->child_fd, F_SETFD, FD_CLOEXEC);
 	if (m->killed)
 		send_kill(m->child_fd);
+	jail_limit_tasks(m->report.child_pid);
 	m->events->spawned(m->arg, m->report.child_pid);
 }
 
@@ -359,9 +367,10 @@ enum { P_STATUS, P_CONSOLE, P_ERRORS, P_QMP, P_COUNT };
 
 static enum err run(struct machine *m, const struct qemu_config *config,
 		    const struct image *image, const struct memory *memory,
-		    int vsock_fd, const int theirs[P_COUNT])
+		    int vsock_fd, int boot_fd, const int theirs[P_COUNT])
 {
-	struct jail_fd fds[] = {
+	const struct disk *disk = config->disk;
+	const struct jail_fd all[] = {
 		{theirs[P_ERRORS], 2},
 		{memory->fd, QEMU_FD_MEMORY},
 		{image->kernel.fd, QEMU_FD_KERNEL},
@@ -370,17 +379,29 @@ static enum err run(struct machine *m, const struct qemu_config *config,
 		{theirs[P_QMP], QEMU_FD_QMP},
 		{theirs[P_STATUS], JAIL_FD_STATUS},
 		{vsock_fd, QEMU_FD_VSOCK},
+		{config->root ? image->root.file.fd : -1, QEMU_FD_ROOT},
+		{disk ? disk->fd : -1, QEMU_FD_DISK},
+		{disk ? disk->key_fd : -1, QEMU_FD_DISK_KEY},
+		{boot_fd, QEMU_FD_BOOT},
 	};
+	struct jail_fd fds[ARRAY_SIZE(all)];
 	struct args command = {0};
 	struct jail_start start = {
 		.command = &command,
 		.fds = fds,
-		.fd_count = ARRAY_SIZE(fds) - (vsock_fd < 0 ? 1 : 0),
 		.kvm = config->kvm,
 		.memory_mib = config->memory_mib,
+		.uid = config->uid,
+		.cgroup_fd = config->cgroup_fd,
+		.file_bytes = disk ? disk->file_bytes : 0,
 	};
 	enum err e = qemu_args_build(config, &command);
+	size_t i;
 
+	/* Not every VM has all: see struct qemu_config. */
+	for (i = 0; i < ARRAY_SIZE(all); i++)
+		if (all[i].fd >= 0)
+			fds[start.fd_count++] = all[i];
 	if (e == ERR_OK)
 		e = jail_run(&start, &m->pid, &m->fds[W_PROCESS]);
 	args_fini(&command);
@@ -391,9 +412,12 @@ static enum err run(struct machine *m, const struct qemu_config *config,
  * machine_start() - Start a jailed QEMU
  * @loop:	The process's loop
  * @config:	What it is; vsock says whether @vsock_fd is used
- * @image:	Verified, borrowed for the call
+ * @image:	Verified, borrowed for the call; its files are not open for a
+ *		restore
  * @memory:	Borrowed for the call; QEMU keeps its own reference
- * @vsock_fd:	QEMU's end of the vhost-user socket, owned, or -1
+ * @vsock_fd:	QEMU's end of the vhost-user socket or the kernel's device,
+ *		owned, or -1
+ * @boot_fd:	The guest's boot document, owned, or -1
  * @events:	Owner's callbacks, static
  * @arg:	For them
  * @ret_machine: machine_free() when done
@@ -402,8 +426,9 @@ static enum err run(struct machine *m, const struct qemu_config *config,
  */
 enum err machine_start(uv_loop_t *loop, const struct qemu_config *config,
 		       const struct image *image, const struct memory *memory,
-		       int vsock_fd, const struct machine_events *events,
-		       void *arg, struct machine **ret_machine)
+		       int vsock_fd, int boot_fd,
+		       const struct machine_events *events, void *arg,
+		       struct machine **ret_machine)
 {
 	struct machine *m = calloc(1, sizeof(*m));
 	int theirs[P_COUNT] = {-1, -1, -1, -1}, qmp_fd = -1, i;
@@ -430,7 +455,7 @@ enum err machine_start(uv_loop_t *loop, const struct qemu_config *config,
 	if (e == ERR_OK)
 		e = qmp_new(qmp_fd, &qmp_handlers, m, &m->qmp);
 	if (e == ERR_OK)
-		e = run(m, config, image, memory, vsock_fd, theirs);
+		e = run(m, config, image, memory, vsock_fd, boot_fd, theirs);
 	for (i = 0; e == ERR_OK && i < W_QMP; i++)
 		e = watch(loop, m, (enum watched)i, m->fds[i]);
 	if (e == ERR_OK)
@@ -441,11 +466,19 @@ out:
 			close(theirs[i]);
 	if (vsock_fd >= 0)
 		close(vsock_fd);
+	if (boot_fd >= 0)
+		close(boot_fd);
 	if (e == ERR_OK)
 		*ret_machine = m;
 	else
 		machine_free(m);
 	return e;
+}
+
+/** machine_qmp() - For commands of the owner; valid until machine_free() */
+struct qmp *machine_qmp(struct machine *m)
+{
+	return m->qmp;
 }
 
 /** machine_console() - The guest's console; valid until machine_free() */

@@ -75,8 +75,10 @@ static void on_ended(void *arg, enum err e, const char *text)
 	tell(p, false, reason);
 }
 
-static const struct machine_events events = {on_spawned, on_qmp, on_console,
-					     on_ended};
+static const struct machine_events events = {.spawned = on_spawned,
+					     .qmp_ready = on_qmp,
+					     .console = on_console,
+					     .ended = on_ended};
 
 static void on_deadline(uv_timer_t *timer)
 {
@@ -123,8 +125,8 @@ static enum err boot(struct probe *p, uv_loop_t *loop,
 		return ERR_LIMIT;
 	e = memory_new(config.memory_mib, &p->memory);
 	if (e == ERR_OK)
-		e = machine_start(loop, &config, image, &p->memory, -1, &events,
-				  p, &p->machine);
+		e = machine_start(loop, &config, image, &p->memory, -1, -1,
+				  &events, p, &p->machine);
 	if (e == ERR_OK)
 		machine_console(p->machine)->mark = PROBE_MARK;
 	return e;

@@ -13,6 +13,7 @@
  */
 #include "vm/qemu_args.h"
 
+#include "engine/proto/bootdoc.h"
 #include "vm/memory.h"
 
 /** qemu_cpu() - The CPU model that a configuration leads to */
@@ -21,11 +22,25 @@ const char *qemu_cpu(const struct qemu_config *config)
 	return config->kvm ? "host" : config->cpu;
 }
 
+/** qemu_vsock_text() - How people and logs call a backend */
+const char *qemu_vsock_text(enum qemu_vsock vsock)
+{
+	static const char *const texts[] = {
+		[QEMU_VSOCK_NONE] = "none",
+		[QEMU_VSOCK_DEVICE] = "device",
+		[QEMU_VSOCK_KERNEL] = "kernel",
+	};
+
+	return texts[vsock];
+}
+
 static void add_machine(const struct qemu_config *c, struct args *a)
 {
 	args_add(a, "-machine");
 	args_add(a, "q35,memory-backend=m0,mem-merge=off,dump-guest-core=off,"
 		    "usb=off,smbus=off,sata=off,vmport=off");
+	args_add(a, "-global");
+	args_add(a, "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off");
 	args_add(a, "-accel");
 	if (c->kvm)
 		args_add(a, "kvm");
@@ -44,8 +59,11 @@ static void add_machine(const struct qemu_config *c, struct args *a)
 		  c->memory_mib, QEMU_FD_MEMORY);
 }
 
+/* A restored guest has its kernel in its memory. */
 static void add_boot(const struct qemu_config *c, struct args *a)
 {
+	if (c->start == VM_START_RESTORE)
+		return;
 	args_add(a, "-kernel");
 	args_addf(a, "/proc/self/fd/%d", QEMU_FD_KERNEL);
 	args_add(a, "-initrd");
@@ -54,7 +72,20 @@ static void add_boot(const struct qemu_config *c, struct args *a)
 	args_add(a, c->command_line);
 }
 
-static void add_devices(const struct qemu_config *c, struct args *a)
+/* A template has no such device: a clone would have the template's secret. */
+static void add_kernel_vsock(const struct qemu_config *c, struct args *a)
+{
+	args_add(a, "-device");
+	args_addf(a,
+		  "vhost-vsock-pci,id=" QEMU_VSOCK_ID
+		  ",vhostfd=%d,guest-cid=%u,bus=" QEMU_VSOCK_PORT,
+		  QEMU_FD_VSOCK, c->guest_cid);
+	args_add(a, "-fw_cfg");
+	args_addf(a, "name=" BOOTDOC_NAME ",file=/proc/self/fd/%d",
+		  QEMU_FD_BOOT);
+}
+
+static void add_devices(struct args *a)
 {
 	args_add(a, "-chardev");
 	args_addf(a, "socket,id=console,fd=%d", QEMU_FD_CONSOLE);
@@ -64,14 +95,75 @@ static void add_devices(const struct qemu_config *c, struct args *a)
 	args_addf(a, "socket,id=monitor,fd=%d", QEMU_FD_QMP);
 	args_add(a, "-mon");
 	args_add(a, "chardev=monitor,mode=control");
-	if (!c->vsock)
+}
+
+/*
+ * vhost-user-vsock cannot be migrated, not even be there when a state is
+ * loaded: a template has the empty port, and a clone plugs the device after
+ * the load (vm/migration.c), before its CPUs run. The port has no power
+ * switch, and no ACPI code is told of the device: guestd looks for it
+ * (guest/plug.c), a tenth of a second before the kernel's own driver would.
+ */
+static void add_vsock(const struct qemu_config *c, struct args *a)
+{
+	args_add(a, "-device");
+	args_add(a, "pcie-root-port,id=" QEMU_VSOCK_PORT
+		    ",chassis=1,slot=1,power_controller_present=off");
+	if (c->vsock == QEMU_VSOCK_KERNEL)
+		add_kernel_vsock(c, a);
+	if (c->vsock == QEMU_VSOCK_KERNEL || c->start == VM_START_MAKE)
 		return;
 	args_add(a, "-chardev");
-	args_addf(a, "socket,id=vsock,fd=%d", QEMU_FD_VSOCK);
+	args_addf(a, "socket,id=" QEMU_VSOCK_CHARDEV ",fd=%d", QEMU_FD_VSOCK);
+	if (c->start == VM_START_RESTORE) {
+		args_add(a, "-S");
+		args_add(a, "-incoming");
+		args_add(a, "defer");
+		return;
+	}
 	args_add(a, "-device");
-	args_add(a, "pcie-root-port,id=port0,chassis=1,slot=1");
-	args_add(a, "-device");
-	args_add(a, "vhost-user-vsock-pci,id=vsock0,chardev=vsock,bus=port0");
+	args_add(a, QEMU_VSOCK_DRIVER ",id=" QEMU_VSOCK_ID
+				      ",chardev=" QEMU_VSOCK_CHARDEV
+				      ",bus=" QEMU_VSOCK_PORT);
+}
+
+/*
+ * Descriptors again, as members of sets: QEMU opens no path. What the guest
+ * has flushed is worth nothing after a crash, so nobody waits for the host's
+ * disk; a host that is full or broken is the guest's I/O error.
+ */
+static void add_disks(const struct qemu_config *c, struct args *a)
+{
+	if (c->root) {
+		args_add(a, "-add-fd");
+		args_addf(a, "fd=%d,set=%d", QEMU_FD_ROOT, QEMU_FD_ROOT);
+		args_add(a, "-blockdev");
+		args_addf(a,
+			  "driver=file,node-name=root0,filename=/dev/fdset/%d,"
+			  "read-only=on,locking=off",
+			  QEMU_FD_ROOT);
+		args_add(a, "-device");
+		args_add(a, "virtio-blk-pci,id=root,drive=root0,num-queues=1,"
+			    "disable-legacy=on,rerror=report,werror=report");
+	}
+	if (c->disk) {
+		args_add(a, "-add-fd");
+		args_addf(a, "fd=%d,set=%d", QEMU_FD_DISK, QEMU_FD_DISK);
+		args_add(a, "-object");
+		args_addf(a,
+			  "secret,id=diskkey,format=raw,"
+			  "file=/proc/self/fd/%d",
+			  QEMU_FD_DISK_KEY);
+		args_add(a, "-blockdev");
+		args_addf(a,
+			  "driver=luks,node-name=disk0,key-secret=diskkey,"
+			  "cache.no-flush=on,file.driver=file,"
+			  "file.filename=/dev/fdset/%d,file.locking=off",
+			  QEMU_FD_DISK);
+		args_add(a, "-device");
+		args_add(a, "virtio-blk-pci,id=disk,drive=disk0,num-queues=1,"
+			    "disable-legacy=on,rerror=report,werror=report");
+	}
 }
 
 /**
@@ -98,6 +190,9 @@ enum err qemu_args_build(const struct qemu_config *config, struct args *args)
 		       "resourcecontrol=deny");
 	add_machine(config, args);
 	add_boot(config, args);
-	add_devices(config, args);
+	add_devices(args);
+	if (config->vsock)
+		add_vsock(config, args);
+	add_disks(config, args);
 	return args->status;
 }

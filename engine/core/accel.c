@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "engine/base/log.h"
+#include "engine/core/image_list.h"
 
 #define PROBE_DEADLINE_NS (4ull * 1000000000ull)
 #define CACHE_MAX_BYTES   2048u
@@ -95,16 +96,9 @@ const char *accel_default_image(const struct engine *e)
  */
 enum err accel_open_image(const struct engine *e, const char *name, int *ret_fd)
 {
-	const struct config_image *image = config_find_image(e->config, name);
 	char path[PATHS_MAX_BYTES];
-	enum err err = ERR_OK;
+	enum err err = image_list_path(e, name, path);
 
-	if (!text_is_name(span_text(name), NAME_MAX_BYTES))
-		return ERR_FORMAT;
-	if (image && image->path)
-		(void)snprintf(path, sizeof(path), "%s", image->path);
-	else
-		err = paths_join(e->image_dir, name, path, sizeof(path));
 	if (err != ERR_OK)
 		return err;
 	*ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -229,7 +223,11 @@ static enum err on_message(struct child *c, void *context,
 	child_end(c);
 	accel.probe = NULL;
 	decided(e, strcmp(name, "kvm") == 0 ? "kvm" : "tcg", reason);
-	write_cache(e);
+	/* Nothing was booted, for the image's sake: that says nothing. */
+	if (r.took_ns == 0)
+		e->accelerator.name[0] = '\0';
+	else
+		write_cache(e);
 	return ERR_OK;
 }
 

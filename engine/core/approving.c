@@ -16,6 +16,7 @@
 #include "engine/core/infer_tool.h"
 #include "engine/core/session.h"
 #include "engine/core/tunnel.h"
+#include "engine/core/vsock_door.h"
 
 static const char *kind_of(enum approval_state state)
 {
@@ -75,6 +76,8 @@ static void deliver(struct engine *e, const struct approval *a)
 		session_approval_decided(s, granted, text);
 	else if (a->kind == POLICY_EGRESS)
 		tunnel_decided(s, a->context, granted, a->rule, text);
+	else if (a->kind == POLICY_VSOCK)
+		vsock_door_decided(s, a->context, granted, a->rule, text);
 	else if (a->kind == POLICY_TOOL)
 		infer_tool_decided(s, a->context, granted, a->rule, text);
 }

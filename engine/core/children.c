@@ -15,6 +15,7 @@
 #include "engine/base/log.h"
 #include "engine/base/text.h"
 #include "engine/core/engine.h"
+#include "engine/core/image_trust.h"
 
 #define DEPARTING_MAX      ENGINE_CHILDREN_MAX
 #define DEPARTING_GRACE_NS (4ull * 1000000000ull)
@@ -52,11 +53,15 @@ static enum err on_message(struct chan *chan, void *context,
 			return e;
 		if (hello.version != PROTO_VERSION ||
 		    hello.role != (uint32_t)c->role) {
-			log_error("%s speaks protocol %u, core %u: install "
-				  "programs of one version",
-				  role_name(c->role), hello.version,
-				  PROTO_VERSION);
-			return ERR_VERSION;
+			(void)snprintf(text, sizeof(text),
+				       "%s speaks protocol %u, core %u: "
+				       "install programs of one version",
+				       role_program(c->role), hello.version,
+				       PROTO_VERSION);
+			log_error("%s", text);
+			c->refused = true;
+			gone(c, text);
+			return ERR_OK;
 		}
 		c->greeted = true;
 		chan_set_state(chan, S_RUN);
@@ -137,6 +142,14 @@ enum err child_start(struct engine *e, enum role role, const char *arguments,
 		goto fail;
 	}
 	LIST_INSERT_HEAD(&e->children, c, next);
+	/* Whatever is started there, nothing unsigned is. */
+	if (role == ROLE_LAUNCH) {
+		err = image_trust_send(e, c->chan);
+		if (err != ERR_OK) {
+			child_end(c);
+			return err;
+		}
+	}
 	*ret_child = c;
 	return ERR_OK;
 fail:
@@ -144,6 +157,49 @@ fail:
 		close(more_fds[i]);
 	free(c);
 	return err;
+}
+
+/**
+ * child_adopt() - Take a child of an earlier engine over
+ * @e:		Engine
+ * @role:	Which program
+ * @fd:		Connected to it, owned from here on
+ * @pid:	Its number
+ * @pid_fd:	Its pidfd, owned from here on
+ * @ret_child:	As from child_start()
+ *
+ * Return: ERR_OK; ERR_SYS; ERR_MEMORY; ERR_CLOSED without spawner.
+ */
+enum err child_adopt(struct engine *e, enum role role, int fd, uint32_t pid,
+		     int pid_fd, struct child **ret_child)
+{
+	struct msg_child_adopt m = {.pid = pid};
+	struct child *c = calloc(1, sizeof(*c));
+	enum err err = ERR_MEMORY;
+
+	if (!c) {
+		close(fd);
+		close(pid_fd);
+		return ERR_MEMORY;
+	}
+	c->engine = e;
+	c->role = role;
+	c->pid = pid;
+	err = chan_new(&e->loop, fd, ROLE_CORE, role, &handler, c, &c->chan);
+	if (err != ERR_OK) {
+		close(pid_fd);
+		free(c);
+		return err;
+	}
+	err = chan_send_child_adopt(e->spawner, &m, &pid_fd, 1);
+	if (err != ERR_OK) {
+		chan_free(c->chan);
+		free(c);
+		return err;
+	}
+	LIST_INSERT_HEAD(&e->children, c, next);
+	*ret_child = c;
+	return ERR_OK;
 }
 
 /**
@@ -156,6 +212,11 @@ void child_end(struct child *c)
 		return;
 	c->ended = true;
 	c->on_gone = NULL;
+	/* The end of the channel alone would not end it. */
+	if (c->kept && !c->engine->leaving && chan_is_open(c->chan) &&
+	    chan_send_dismiss(c->chan, &(struct msg_dismiss){0}, NULL, 0) !=
+		    ERR_OK)
+		log_debug("%s was not dismissed", role_name(c->role));
 	if (c->pid && n_departing < DEPARTING_MAX) {
 		departing[n_departing].pid = c->pid;
 		departing[n_departing++].deadline_ns =

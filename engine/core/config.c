@@ -16,8 +16,10 @@
 
 #include "engine/base/text.h"
 #include "engine/core/config_read.h"
+#include "engine/core/own_user.h"
 
 #define CONFIG_MEMORY_MAX  (1 << 20) /* MiB */
+#define CONFIG_DISK_MAX    (1 << 20) /* MiB */
 #define CONFIG_SECONDS_MAX (366 * 86400)
 
 static const char *const role_names[CONFIG_ROLE_COUNT + 1] = {"user",
@@ -26,6 +28,8 @@ static const char *const role_names[CONFIG_ROLE_COUNT + 1] = {"user",
 							      "admin", NULL};
 
 static const char *const accelerator_names[] = {"auto", "kvm", "tcg", NULL};
+
+static const char *const vsock_names[] = {"device", "kernel", NULL};
 
 /* One whole number of [limits] or [engine]. */
 struct config_number {
@@ -46,11 +50,21 @@ struct config_number {
 static const struct config_number config_numbers[] = {
 	NUMBER(memory_mib, false, 64, CONFIG_MEMORY_MAX, 512),
 	NUMBER(vcpus, false, 1, 256, 1),
+	NUMBER(disk_mib, false, 0, CONFIG_DISK_MAX, 4096),
 	NUMBER(max_sessions, false, 1, 4096, 64),
 	NUMBER(max_sessions_user, false, 1, 4096, 64),
 	NUMBER(session_memory_max_mib, false, 64, CONFIG_MEMORY_MAX, 16384),
 	NUMBER(session_vcpus_max, false, 1, 256, 8),
+	NUMBER(session_disk_max_mib, false, 0, CONFIG_MEMORY_MAX,
+	       CONFIG_MEMORY_MAX),
+	NUMBER(user_memory_max_mib, false, 0, 16 * CONFIG_MEMORY_MAX, 0),
+	NUMBER(user_vcpus_max, false, 0, 65536, 0),
+	NUMBER(user_disk_max_mib, false, 0, 16 * CONFIG_MEMORY_MAX, 0),
 	NUMBER(host_memory_max_mib, false, 0, 16 * CONFIG_MEMORY_MAX, 0),
+	NUMBER(host_vcpus_max, false, 0, 65536, 0),
+	NUMBER(host_disk_max_mib, false, 0, 16 * CONFIG_MEMORY_MAX, 0),
+	NUMBER(host_reserve_mib, false, 0, CONFIG_MEMORY_MAX, 512),
+	NUMBER(console_bytes, true, 16, INT64_C(1) << 40, 4 << 20),
 	NUMBER(ask_timeout_s, false, 1, 86400, 60),
 	NUMBER(approvals_max, false, 1, 1024, 256),
 	NUMBER(event_rate_per_s, false, 1, 100000, 1000),
@@ -59,6 +73,7 @@ static const struct config_number config_numbers[] = {
 	NUMBER(wall_s, false, 0, CONFIG_SECONDS_MAX, 0),
 	NUMBER(idle_s, false, 0, CONFIG_SECONDS_MAX, 0),
 	NUMBER(request_s, false, 1, 86400, 900),
+	NUMBER(boot_s, false, 10, 3600, 120),
 };
 
 static void put_number(struct config_limits *limits,
@@ -235,6 +250,11 @@ static void read_limits(struct conf_node *root, struct config *config,
 				"session_memory_max_mib (%u)",
 				limits->memory_mib,
 				limits->session_memory_max_mib);
+	if (limits->disk_mib > limits->session_disk_max_mib)
+		(void)conf_fail(error, table,
+				"disk_mib (%u) is above session_disk_max_mib "
+				"(%u)",
+				limits->disk_mib, limits->session_disk_max_mib);
 	if (limits->vcpus > limits->session_vcpus_max)
 		(void)conf_fail(error, table,
 				"vcpus (%u) is above session_vcpus_max (%u)",
@@ -274,19 +294,44 @@ static void read_engine(struct conf_node *root, struct config *config,
 
 	engine->accelerator = CONFIG_ACCELERATOR_AUTO;
 	engine->exit_idle_s = 60;
+	engine->session_uid_first = OWN_USER_FIRST;
+	engine->cgroup = "auto";
+	engine->adopt_s = 60;
 	if (!table)
 		return;
+	engine->survive_set = conf_find(table, "survive") != NULL;
+	engine->survive = conf_get_boolean(table, "survive", false, error);
+	engine->adopt_s = (uint32_t)conf_get_integer(table, "adopt_s", 1, 3600,
+						     60, error);
 	engine->accelerator = (enum config_accelerator)
 		conf_get_choice(table, "accelerator", accelerator_names,
 				CONFIG_ACCELERATOR_AUTO, error);
+	engine->vsock =
+		(enum config_vsock)conf_get_choice(table, "vsock", vsock_names,
+						   CONFIG_VSOCK_DEVICE, error);
 	engine->exit_idle_s = (uint32_t)conf_get_integer(table, "exit_idle_s",
 							 1, 86400, 60, error);
+	engine->session_uid_first =
+		(uint32_t)conf_get_integer(table, "session_uid_first", 65536,
+					   UINT32_MAX -
+						   2 * (int64_t)OWN_USER_COUNT,
+					   OWN_USER_FIRST, error);
+	engine->cgroup = conf_get_text(table, "cgroup", "auto", error);
 	engine->default_provider =
 		conf_get_text(table, "default_provider", NULL, error);
 	engine->default_image =
 		conf_get_text(table, "default_image", NULL, error);
+	engine->disk_dir = conf_get_text(table, "disk_dir", NULL, error);
 	if (error->status != ERR_OK)
 		return;
+	if (engine->cgroup[0] != '/' && strcmp(engine->cgroup, "auto") != 0 &&
+	    strcmp(engine->cgroup, "off") != 0)
+		(void)conf_fail(error, conf_find(table, "cgroup"),
+				"cgroup must be \"auto\", \"off\" or an "
+				"absolute path");
+	if (engine->disk_dir && engine->disk_dir[0] != '/')
+		(void)conf_fail(error, conf_find(table, "disk_dir"),
+				"disk_dir must be an absolute path");
 	if (engine->default_provider &&
 	    !config_find_provider(config, engine->default_provider))
 		(void)conf_fail(error, conf_find(table, "default_provider"),
@@ -336,6 +381,7 @@ enum err config_parse(struct span text, const char *file,
 	read_limits(root, config, error);
 	read_roles(root, config, error);
 	read_engine(root, config, error);
+	config_read_pool(root, config, error);
 	e = conf_check_unread(config->tree, error);
 	if (e != ERR_OK)
 		goto out;
@@ -387,6 +433,7 @@ void config_free(struct config *config)
 	}
 	free(config->providers);
 	free(config->images);
+	free(config->pool.images);
 	conf_free(config->tree);
 	free(config);
 }
@@ -403,6 +450,12 @@ const struct config_image *config_find_image(const struct config *config,
 	return NULL;
 }
 
+/** config_survives() - Whether sessions outlive an engine of this mode */
+bool config_survives(const struct config *config, bool system)
+{
+	return config->engine.survive_set ? config->engine.survive : system;
+}
+
 /* --- settings in force ---------------------------------------------------- */
 
 enum engine_setting {
@@ -410,16 +463,25 @@ enum engine_setting {
 	SETTING_EXIT_IDLE,
 	SETTING_PROVIDER,
 	SETTING_IMAGE,
+	SETTING_UID_FIRST,
+	SETTING_CGROUP,
+	SETTING_DISK_DIR,
+	SETTING_SURVIVE,
+	SETTING_ADOPT,
+	SETTING_VSOCK,
 	SETTING_ENGINE_COUNT,
 };
 
 static const char *const engine_keys[SETTING_ENGINE_COUNT] = {
-	"accelerator", "exit_idle_s", "default_provider", "default_image"};
+	"accelerator",       "exit_idle_s", "default_provider", "default_image",
+	"session_uid_first", "cgroup",      "disk_dir",         "survive",
+	"adopt_s",           "vsock"};
 
 /** config_setting_count() - How many settings config_setting_at() knows */
 size_t config_setting_count(void)
 {
-	return SETTING_ENGINE_COUNT + ARRAY_SIZE(config_numbers);
+	return SETTING_ENGINE_COUNT + ARRAY_SIZE(config_numbers) +
+	       config_pool_setting_count();
 }
 
 static void engine_value(const struct config *config, size_t index, char *value,
@@ -447,6 +509,31 @@ static void engine_value(const struct config *config, size_t index, char *value,
 			       : config->image_count ? config->images[0].name
 						     : "mini");
 		break;
+	case SETTING_UID_FIRST:
+		(void)snprintf(value, cap_bytes, "%u",
+			       engine->session_uid_first);
+		break;
+	case SETTING_CGROUP:
+		(void)snprintf(value, cap_bytes, "%.100s", engine->cgroup);
+		break;
+	case SETTING_DISK_DIR:
+		(void)snprintf(value, cap_bytes, "%.100s",
+			       engine->disk_dir ? engine->disk_dir
+						: "the state folder");
+		break;
+	case SETTING_SURVIVE:
+		(void)snprintf(value, cap_bytes, "%s",
+			       !engine->survive_set ? "with --system only"
+			       : engine->survive    ? "true"
+						    : "false");
+		break;
+	case SETTING_ADOPT:
+		(void)snprintf(value, cap_bytes, "%u", engine->adopt_s);
+		break;
+	case SETTING_VSOCK:
+		(void)snprintf(value, cap_bytes, "%s",
+			       vsock_names[engine->vsock]);
+		break;
 	case SETTING_ENGINE_COUNT:
 		break;
 	}
@@ -462,11 +549,20 @@ void config_setting_at(const struct config *config, size_t index,
 		       struct config_setting *ret_setting)
 {
 	bool engine = index < SETTING_ENGINE_COUNT;
+	const size_t before_pool =
+		SETTING_ENGINE_COUNT + ARRAY_SIZE(config_numbers);
+	const char *section = engine                ? "engine"
+			      : index < before_pool ? "limits"
+						    : "pool";
 	const struct config_number *number = NULL;
 	struct conf_node *table, *node = NULL;
 	const char *key;
 
-	if (engine) {
+	if (index >= before_pool) {
+		key = config_pool_setting(config, index - before_pool,
+					  ret_setting->value,
+					  sizeof(ret_setting->value));
+	} else if (engine) {
 		key = engine_keys[index];
 		engine_value(config, index, ret_setting->value,
 			     sizeof(ret_setting->value));
@@ -479,9 +575,8 @@ void config_setting_at(const struct config *config, size_t index,
 							       number));
 	}
 	(void)snprintf(ret_setting->name, sizeof(ret_setting->name), "%s.%s",
-		       engine ? "engine" : "limits", key);
-	table = conf_find(conf_root(config->tree),
-			  engine ? "engine" : "limits");
+		       section, key);
+	table = conf_find(conf_root(config->tree), section);
 	if (table)
 		node = conf_find(table, key);
 	if (node)

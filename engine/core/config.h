@@ -18,10 +18,22 @@
 #define CONFIG_NAME_MAX_BYTES 64u
 #define CONFIG_SCRIPTED       "scripted"
 
+#define CONFIG_POOL_SIZE_MAX      64u /* machines of one kind */
+#define CONFIG_POOL_TEMPLATES_MAX 16u
+
 enum config_accelerator {
 	CONFIG_ACCELERATOR_AUTO,
 	CONFIG_ACCELERATOR_KVM,
 	CONFIG_ACCELERATOR_TCG,
+};
+
+enum config_vsock { CONFIG_VSOCK_DEVICE, CONFIG_VSOCK_KERNEL };
+
+enum config_pool_start {
+	CONFIG_POOL_AUTO,
+	CONFIG_POOL_COLD,
+	CONFIG_POOL_TEMPLATE,
+	CONFIG_POOL_POOL,
 };
 
 enum config_role {
@@ -36,7 +48,13 @@ struct config_engine {
 	enum config_accelerator accelerator;
 	const char *default_provider; /* NULL: the first one */
 	const char *default_image;    /* NULL: the first one */
+	const char *disk_dir;         /* NULL: the state folder */
 	uint32_t exit_idle_s;
+	uint32_t session_uid_first; /* of sessions' users, as root */
+	const char *cgroup;         /* "auto", "off" or a folder */
+	bool survive, survive_set;  /* not set: as the engine's mode says */
+	uint32_t adopt_s;
+	enum config_vsock vsock;
 };
 
 struct config_provider {
@@ -62,11 +80,20 @@ struct config_image {
 struct config_limits {
 	uint32_t memory_mib;
 	uint32_t vcpus;
+	uint32_t disk_mib; /* 0: a session's changes stay in memory */
 	uint32_t max_sessions;
 	uint32_t max_sessions_user;
 	uint32_t session_memory_max_mib;
 	uint32_t session_vcpus_max;
+	uint32_t session_disk_max_mib;
+	uint32_t user_memory_max_mib; /* 0: none */
+	uint32_t user_vcpus_max;      /* 0: none */
+	uint32_t user_disk_max_mib;   /* 0: none */
 	uint32_t host_memory_max_mib; /* 0: no ceiling of our own */
+	uint32_t host_vcpus_max;      /* 0: none */
+	uint32_t host_disk_max_mib;   /* 0: none */
+	uint32_t host_reserve_mib;
+	uint64_t console_bytes;
 	uint32_t ask_timeout_s;
 	uint32_t approvals_max;
 	uint32_t event_rate_per_s;
@@ -74,6 +101,19 @@ struct config_limits {
 	uint32_t wall_s; /* 0: none */
 	uint32_t idle_s; /* 0: none */
 	uint32_t request_s;
+	uint32_t boot_s; /* start to the receipt of hello */
+};
+
+struct config_pool {
+	enum config_pool_start start;
+	const char **images; /* empty: the default one */
+	size_t image_count;
+	uint32_t size;           /* machines of each kind */
+	uint32_t memory_max_mib; /* 0: no ceiling of its own */
+	uint32_t refill_parallel;
+	uint32_t templates_max;
+	uint32_t template_max_age_s;
+	uint32_t template_restores_max; /* 0: no limit */
 };
 
 struct config_members {
@@ -93,6 +133,7 @@ struct config {
 	struct config_image *images; /* may be empty: built-in "mini" */
 	size_t image_count;
 	struct config_limits limits;
+	struct config_pool pool;
 	struct config_members roles[CONFIG_ROLE_COUNT];
 	struct conf *tree; /* owns the texts */
 };
@@ -126,9 +167,11 @@ bool config_allows_model(const struct config_provider *provider,
 			 struct span model);
 const struct config_image *config_find_image(const struct config *config,
 					     const char *name);
+bool config_survives(const struct config *config, bool system);
 size_t config_setting_count(void);
 void config_setting_at(const struct config *config, size_t index,
 		       struct config_setting *ret_setting);
+const char *config_pool_start_text(enum config_pool_start start);
 size_t config_kind_count(void);
 const struct config_kind *config_kind_at(size_t index);
 

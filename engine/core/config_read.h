@@ -14,5 +14,10 @@ void config_check_name(const struct conf_node *table, const char *name,
 		       const char *what, struct conf_error *error);
 void config_read_providers(struct conf_node *root, struct config *config,
 			   struct conf_error *error);
+void config_read_pool(struct conf_node *root, struct config *config,
+		      struct conf_error *error);
+size_t config_pool_setting_count(void);
+const char *config_pool_setting(const struct config *config, size_t index,
+				char *value, size_t cap_bytes);
 
 #endif

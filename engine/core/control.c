@@ -38,7 +38,7 @@ struct control {
 
 static const struct rpc_method *const method_tables[] = {
 	rpc_engine_methods, rpc_session_methods,  rpc_audit_methods,
-	rpc_policy_methods, rpc_provider_methods,
+	rpc_policy_methods, rpc_provider_methods, rpc_image_methods,
 };
 
 static void conn_update(struct conn *c);
@@ -91,7 +91,8 @@ static void conn_close(struct conn *c)
 		struct session *s = c->owned;
 
 		c->owned = NULL;
-		session_end(s, ERR_OK, "its client left");
+		if (!c->engine->leaving)
+			session_end(s, ERR_OK, "its client left");
 	}
 	if (c->fd >= 0)
 		close(c->fd);
@@ -573,7 +574,9 @@ void control_stop(struct engine *e)
 		return;
 	k->stopped = true;
 	uv_poll_stop(&k->poll);
-	(void)unlink(e->paths.socket);
+	/* Refused instead of absent says that another engine is to come. */
+	if (!e->leaving)
+		(void)unlink(e->paths.socket);
 }
 
 static void on_listener_closed(uv_handle_t *handle)

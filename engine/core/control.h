@@ -113,5 +113,6 @@ extern const struct rpc_method rpc_session_methods[];
 extern const struct rpc_method rpc_audit_methods[];
 extern const struct rpc_method rpc_policy_methods[];
 extern const struct rpc_method rpc_provider_methods[];
+extern const struct rpc_method rpc_image_methods[];
 
 #endif

@@ -20,12 +20,15 @@
 #include <unistd.h>
 
 #include "engine/base/text.h"
+#include "engine/proto/image_keys.h"
 
 #define MIB                 (1024u * 1024u)
 #define DISK_FAIL_MIB       64u
 #define DISK_WARN_MIB       1024u
 #define MEMLOCK_WARN_BYTES  (1024u * 1024u)
 #define PROC_FILE_MAX_BYTES 4096u
+#define FILES_BASE          320u /* log, vault, 256 clients */
+#define FILES_A_SESSION     8u   /* in core: channels and streams */
 #define QEMU_NAME           "qemu-system-x86_64"
 #define PACKAGES            "install it: scripts/deps"
 
@@ -42,14 +45,11 @@ static void put_text(char *ret_text, const char *format, va_list args)
 	(void)text_escape_line(span_text(raw), ret_text, DOCTOR_TEXT_MAX_BYTES);
 }
 
-/* Adds a check; the last slot is never passed. cost and fix are static. */
-static void __attribute__((format(printf, 6, 7)))
-add(const struct doctor *d, const char *id, enum doctor_status status,
-    const char *cost, const char *fix, const char *format, ...)
+static void add_check(struct doctor_report *report, const char *id,
+		      enum doctor_status status, const char *cost,
+		      const char *fix, const char *format, va_list args)
 {
-	struct doctor_report *report = d->report;
 	struct doctor_check *check;
-	va_list args;
 
 	if (report->count == DOCTOR_CHECKS_MAX)
 		return;
@@ -58,8 +58,38 @@ add(const struct doctor *d, const char *id, enum doctor_status status,
 	(void)snprintf(check->id, sizeof(check->id), "%s", id);
 	(void)snprintf(check->cost, sizeof(check->cost), "%s", cost);
 	(void)snprintf(check->fix, sizeof(check->fix), "%s", fix);
-	va_start(args, format);
 	put_text(check->text, format, args);
+}
+
+/* Adds a check; the last slot is never passed. cost and fix are static. */
+static void __attribute__((format(printf, 6, 7)))
+add(const struct doctor *d, const char *id, enum doctor_status status,
+    const char *cost, const char *fix, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	add_check(d->report, id, status, cost, fix, format, args);
+	va_end(args);
+}
+
+/**
+ * doctor_add() - Add a check of another part of the engine
+ * @report:	Appended to, unless it is full
+ * @id:		Short name
+ * @status:	How bad it is
+ * @cost:	What it costs, or ""
+ * @fix:	How to mend it, or ""
+ * @format:	What was found, as for printf
+ */
+void doctor_add(struct doctor_report *report, const char *id,
+		enum doctor_status status, const char *cost, const char *fix,
+		const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	add_check(report, id, status, cost, fix, format, args);
 	va_end(args);
 }
 
@@ -172,12 +202,29 @@ static void check_vhost_vsock(const struct doctor *d)
 		       sizeof(path)) != ERR_OK)
 		return;
 	there = access(path, F_OK) == 0;
-	add(d, "vhost-vsock", DOCTOR_INFO,
-	    there ? ""
-		  : "none: Kenaz brings its own vsock device, which needs no "
-		    "kernel module",
-	    "", "%s %s", path,
-	    there ? "is there and not used" : "does not exist");
+	if (!d->in->config ||
+	    d->in->config->engine.vsock != CONFIG_VSOCK_KERNEL)
+		add(d, "vhost-vsock", DOCTOR_INFO,
+		    there ? ""
+			  : "none: Kenaz brings its own vsock device, which "
+			    "needs no kernel module",
+		    "", "%s %s", path,
+		    there ? "is there and not used" : "does not exist");
+	else if (access(path, R_OK | W_OK) == 0)
+		add(d, "vhost-vsock", DOCTOR_WARN,
+		    "with engine.vsock = \"kernel\", guests reach every "
+		    "AF_VSOCK listener on this host and every local process "
+		    "reaches the ports of guests",
+		    "set engine.vsock to \"device\" in kenaz.toml, or see to "
+		    "it that nothing else listens on AF_VSOCK",
+		    "%s is there and used", path);
+	else
+		add(d, "vhost-vsock", DOCTOR_FAIL, "no session can be started",
+		    there ? "add the engine's user to the group kvm, or set "
+			    "engine.vsock to \"device\" in kenaz.toml"
+			  : "load the module vhost_vsock, or set engine.vsock "
+			    "to \"device\" in kenaz.toml",
+		    "%s cannot be opened: %s", path, strerror(errno));
 }
 
 static void check_qemu(const struct doctor *d)
@@ -276,6 +323,21 @@ static void check_image(const struct doctor *d)
 		    "make image",
 		    "the default image's %s/manifest.json cannot be read: %s",
 		    d->in->image_dir, strerror(errno));
+}
+
+static void check_image_keys(const struct doctor *d)
+{
+	if (!d->in->image_keys)
+		return;
+	if (d->in->image_keys->count)
+		add(d, "image.keys", DOCTOR_OK, "", "",
+		    "images signed by one of %zu keys may start",
+		    d->in->image_keys->count);
+	else
+		add(d, "image.keys", DOCTOR_FAIL, "no session can be started",
+		    "make image, or put public keys of those whose images you "
+		    "start into image-keys of the configuration folder",
+		    "no key is trusted to sign images");
 }
 
 /* --- room ----------------------------------------------------------------- */
@@ -381,6 +443,34 @@ static void check_memlock(const struct doctor *d)
 		add(d, "memlock", DOCTOR_OK, "", "",
 		    "%llu KiB of memory can be locked",
 		    (unsigned long long)limit.rlim_cur / 1024);
+}
+
+/* Channels and streams: what limits.max_sessions promises must fit. */
+static void check_files(const struct doctor *d)
+{
+	uint32_t sessions =
+		d->in->config ? d->in->config->limits.max_sessions : 64;
+	rlim_t need = FILES_BASE + (rlim_t)sessions * FILES_A_SESSION;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	if (limit.rlim_cur < need)
+		add(d, "files", DOCTOR_WARN,
+		    "the engine refuses sessions and clients when it has no "
+		    "descriptor left",
+		    "raise the hard limit of nofile (LimitNOFILE in the unit) "
+		    "or lower limits.max_sessions",
+		    "%llu descriptors may be open, %u sessions take about "
+		    "%llu",
+		    (unsigned long long)limit.rlim_cur, sessions,
+		    (unsigned long long)need);
+	else
+		add(d, "files", DOCTOR_OK, "", "",
+		    "%llu descriptors may be open, %u sessions take about "
+		    "%llu",
+		    (unsigned long long)limit.rlim_cur, sessions,
+		    (unsigned long long)need);
 }
 
 static void check_log_key(const struct doctor *d)
@@ -503,6 +593,41 @@ static void check_policy(const struct doctor *d)
 	}
 }
 
+/* What a crash or an upgrade of the engine does to the sessions. */
+static void check_survival(const struct doctor *d)
+{
+	uint32_t adopt_s = d->in->config ? d->in->config->engine.adopt_s : 0;
+
+	if (d->in->service)
+		add(d, "survival", DOCTOR_OK, "", "",
+		    "sessions outlive this engine: the next one has %u s to "
+		    "adopt them, a service manager must leave their processes "
+		    "alone (systemd: KillMode=process)",
+		    adopt_s);
+	else
+		add(d, "survival", DOCTOR_INFO,
+		    "a crash or an upgrade of the engine ends every session",
+		    "run it as a service: kenazd --system, or engine.survive = "
+		    "true in kenaz.toml with kenaz serve",
+		    "sessions end with this engine");
+	if (d->in->adopting)
+		add(d, "survival.adopting", DOCTOR_WARN,
+		    "their guests get no answer until they are taken over",
+		    "wait; who does not answer in time is ended, and the log "
+		    "says why",
+		    "%zu sessions of an earlier engine are being taken over",
+		    d->in->adopting);
+}
+
+/* One line a check: each looks at one thing and changes nothing. */
+static void (*const checks[])(const struct doctor *d) = {
+	check_kvm,      check_qemu,        check_bubblewrap, check_namespaces,
+	check_seccomp,  check_vhost_vsock, check_image,      check_image_keys,
+	check_disk,     check_memory,      check_memlock,    check_files,
+	check_survival, check_log_key,     check_paths,      check_config,
+	check_policy,
+};
+
 /**
  * doctor_run() - Look at everything
  * @input:	What the caller knows; paths must be set
@@ -515,21 +640,12 @@ void doctor_run(const struct doctor_input *input,
 {
 	const struct doctor d = {input, ret_report};
 
+	size_t i;
+
 	ret_report->count = 0;
-	check_kvm(&d);
-	check_qemu(&d);
-	check_bubblewrap(&d);
-	check_namespaces(&d);
-	check_seccomp(&d);
-	check_vhost_vsock(&d);
-	check_image(&d);
-	check_disk(&d);
-	check_memory(&d);
-	check_memlock(&d);
-	check_log_key(&d);
-	check_paths(&d);
-	check_config(&d);
-	check_policy(&d);
+	for (i = 0; i < ARRAY_SIZE(checks); i++)
+		checks[i](&d);
+	doctor_check_limits(input, ret_report);
 }
 
 /** doctor_worst() - The gravest status of a report */

@@ -28,12 +28,20 @@
 #include "engine/base/jail.h"
 #include "engine/base/log.h"
 #include "engine/core/accel.h"
+#include "engine/core/adopt.h"
 #include "engine/core/approving.h"
 #include "engine/core/audit_client.h"
 #include "engine/core/broker_client.h"
 #include "engine/core/control.h"
+#include "engine/core/handover.h"
+#include "engine/core/image_trust.h"
+#include "engine/core/keeping.h"
+#include "engine/core/limits.h"
+#include "engine/core/pool.h"
 #include "engine/core/session.h"
+#include "engine/core/spawner.h"
 #include "engine/core/state_lock.h"
+#include "engine/core/vsock_door.h"
 #include "engine/proto/child.h"
 
 #define TICK_MS             500u
@@ -117,6 +125,13 @@ static enum err make_folders(struct engine *e)
 			      &e->lock_fd);
 	if (err != ERR_OK)
 		return fail(error.text);
+	e->survive = config_survives(e->config, e->paths.system) &&
+		     !e->idle_exit && !e->dev_mock_vm;
+	if (e->survive && keeping_prepare(e, &error) != ERR_OK)
+		return fail(error.text);
+	/* Numbers of an earlier engine are not given again in this boot. */
+	if (e->survive)
+		e->next_request = engine_now_ns() / 1000u;
 	err = paths_join(e->paths.runtime.path, "scripted.sock",
 			 e->scripted_socket, sizeof(e->scripted_socket));
 	if (err == ERR_OK)
@@ -193,17 +208,29 @@ static void finish_stop(struct engine *e)
 	uv_stop(&e->loop);
 }
 
+static void note_stop(struct engine *e)
+{
+	struct buf b;
+
+	buf_init(&b, 256);
+	if (!e->leaving || attrs_put_u64(&b, "kenaz.sessions_left",
+					 sessions_live(e)) == ERR_OK)
+		audit_note(e, "engine.stop", NULL, NULL, buf_span(&b));
+	buf_fini(&b);
+}
+
 /* Sessions first, then the log: its last event says that it ends. */
 static void drive_stop(struct engine *e)
 {
 	static bool written;
 	bool late = engine_now_ns() > stop_deadline_ns;
 
-	if (sessions_live(e) && !late)
+	if (!late && (pool_machines(e) || (e->leaving ? !handover_is_due(e)
+						      : sessions_live(e) > 0)))
 		return;
 	if (!written) {
 		written = true;
-		audit_note(e, "engine.stop", NULL, NULL, (struct span){0});
+		note_stop(e);
 		audit_client_stop(e);
 	}
 	if (late || !audit_client_state(e)->ready)
@@ -217,7 +244,11 @@ static void on_tick(uv_timer_t *timer)
 
 	approving_pump(e);
 	session_tick(e);
+	pool_tick(e);
+	adopt_tick(e);
+	keeping_tick(e);
 	children_tick(e);
+	limits_engine_tick(e);
 	control_tick(e);
 	if (e->stopping) {
 		drive_stop(e);
@@ -255,6 +286,12 @@ static void on_signal(uv_signal_t *handle, int signum)
 	struct engine *e = handle->data;
 	struct conf_error error;
 
+	if (signum == SIGUSR2) {
+		if (handover_begin(e, "SIGUSR2") != ERR_OK)
+			log_warn("SIGUSR2: this engine does not keep its "
+				 "sessions (engine.survive); it goes on");
+		return;
+	}
 	if (signum != SIGHUP) {
 		engine_stop(e, signum == SIGTERM ? "SIGTERM" : "SIGINT");
 		return;
@@ -273,12 +310,15 @@ static enum err start_clocks(struct engine *e)
 	if (uv_timer_init(&e->loop, &e->tick) != 0 ||
 	    uv_signal_init(&e->loop, &e->on_term) != 0 ||
 	    uv_signal_init(&e->loop, &e->on_int) != 0 ||
-	    uv_signal_init(&e->loop, &e->on_hup) != 0)
+	    uv_signal_init(&e->loop, &e->on_hup) != 0 ||
+	    uv_signal_init(&e->loop, &e->on_leave) != 0)
 		return ERR_SYS;
+	e->on_leave.data = e;
 	e->tick.data = e->on_term.data = e->on_int.data = e->on_hup.data = e;
 	if (uv_signal_start(&e->on_term, on_signal, SIGTERM) != 0 ||
 	    uv_signal_start(&e->on_int, on_signal, SIGINT) != 0 ||
 	    uv_signal_start(&e->on_hup, on_signal, SIGHUP) != 0 ||
+	    uv_signal_start(&e->on_leave, on_signal, SIGUSR2) != 0 ||
 	    uv_timer_start(&e->tick, on_tick, TICK_MS, TICK_MS) != 0)
 		return ERR_SYS;
 	return ERR_OK;
@@ -314,12 +354,15 @@ enum err engine_start(struct engine *e, const struct engine_options *options,
 	if (err != ERR_OK)
 		return fail(error.text);
 	accel_find_images(e, options->image_dir);
+	image_trust_find(e, options->image_keys);
 	err = load_files(e);
 	if (err == ERR_OK)
 		err = make_folders(e);
 	if (err != ERR_OK)
 		return err;
+	vsock_door_clean(e);
 	accel_read_cache(e);
+	limits_open(e, spawner_pid());
 	if (uv_loop_init(&e->loop) != 0)
 		return ERR_SYS;
 	if (jail_enter(JAIL_CORE) != ERR_OK)
@@ -339,6 +382,8 @@ enum err engine_start(struct engine *e, const struct engine_options *options,
 				    e->config->limits.ask_timeout_s *
 					    1000000000ull,
 				    &e->approvals);
+	if (err == ERR_OK)
+		err = pool_new(e);
 	if (err == ERR_OK)
 		err = start_scripted(e);
 	if (err == ERR_OK)
@@ -379,6 +424,7 @@ static void on_started(void *context, struct audit_outcome *o)
 	note_files(e);
 	if (e->control)
 		return;
+	adopt_all(e);
 	err = control_start(e);
 	if (err != ERR_OK) {
 		log_error("%s: %s", e->paths.socket,
@@ -435,7 +481,9 @@ void engine_stop(struct engine *e, const char *why)
 	stop_deadline_ns = engine_now_ns() + STOP_DEADLINE_NS;
 	log_info("stopping: %s", why);
 	control_stop(e);
-	sessions_end_all(e, "the engine stopped");
+	if (!e->leaving)
+		sessions_end_all(e, "the engine stopped");
+	pool_stop(e);
 	if (!e->audit || !e->broker)
 		finish_stop(e);
 }

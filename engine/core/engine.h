@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 #include <uv.h>
 
+#include "engine/base/cgroup.h"
 #include "engine/base/paths.h"
 #include "engine/base/text.h"
 #include "engine/core/approvals.h"
@@ -21,6 +22,7 @@
 struct audit_client;
 struct broker_client;
 struct control;
+struct pool;
 struct session;
 
 /* A child process of core and its channel. */
@@ -33,6 +35,8 @@ struct child {
 	struct chan *chan;
 	bool greeted;
 	bool ended;
+	bool kept;    /* outlives core unless it is told not to */
+	bool refused; /* speaks another version of the protocol */
 	/* Owner's handlers; on_gone runs once, whatever ended it. */
 	enum err (*on_message)(struct child *c, void *context,
 			       struct chan_message *m);
@@ -56,13 +60,18 @@ struct engine {
 	struct budget *budget;
 	struct approvals *approvals;
 	struct accelerator accelerator;
+	struct cgroups cgroups;
+	int landlock_version;
 	bool dev_mock_vm;
 	bool idle_exit; /* started by `kenaz` itself: leaves when idle */
 	bool stopping;
+	bool survive; /* sessions outlive this engine */
+	bool leaving; /* stopping, and its sessions stay */
 	bool new_origin;
 	uint64_t started_ns;
 	uid_t uid;
 	char image_dir[PATHS_MAX_BYTES]; /* folder that holds image folders */
+	char image_keys_dir[PATHS_MAX_BYTES]; /* public keys, as installed */
 	char scripted_socket[PATHS_MAX_BYTES];
 	char log_key_path[PATHS_MAX_BYTES];
 	struct chan *spawner;
@@ -73,10 +82,11 @@ struct engine {
 	struct child *scripted;
 	uint64_t scripted_lost_ns;
 	struct control *control;
+	struct pool *pool;
 	LIST_HEAD(session_list, session) sessions;
 	size_t session_count;
 	uv_timer_t tick;
-	uv_signal_t on_term, on_int, on_hup;
+	uv_signal_t on_term, on_int, on_hup, on_leave;
 	uint64_t idle_since_ns;
 	int lock_fd;
 	int exit_code;
@@ -85,6 +95,7 @@ struct engine {
 struct engine_options {
 	struct paths_options paths;
 	const char *image_dir;
+	const char *image_keys;
 	bool dev_mock_vm;
 	bool idle_exit;
 	bool new_origin;
@@ -103,6 +114,9 @@ bool engine_scripted_answers(const struct engine *e);
 MUST_CHECK enum err child_start(struct engine *e, enum role role,
 				const char *arguments, const int *more_fds,
 				size_t n_more, struct child **ret_child);
+MUST_CHECK enum err child_adopt(struct engine *e, enum role role, int fd,
+				uint32_t pid, int pid_fd,
+				struct child **ret_child);
 void child_end(struct child *c);
 void child_kill(struct child *c);
 void children_tick(struct engine *e);

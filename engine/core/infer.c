@@ -656,9 +656,11 @@ static enum err take_ask(struct session *s, struct chan_message *cm)
 	(void)text_escape_line(m.model, model, sizeof(model));
 	if (!body_is_sound(&m, body_fd)) {
 		err = ERR_FORMAT;
-	} else if (!session_is_live(s)) {
+	} else if (!session_is_live(s) || s->engine->leaving) {
 		deny_error(s, m.request, ERR_STATE,
-			   "the session is not ready or is ending");
+			   s->engine->leaving
+				   ? "the engine is being restarted; try again"
+				   : "the session is not ready or is ending");
 	} else if (s->payload_bytes + m.body_bytes >
 		   s->engine->config->limits.payload_bytes) {
 		deny_error(s, m.request, ERR_LIMIT,

@@ -17,6 +17,7 @@
 #include <sodium.h>
 
 #include "engine/base/log.h"
+#include "engine/core/pool.h"
 #include "engine/core/audit_client.h"
 #include "engine/core/broker_client.h"
 #include "engine/core/control.h"
@@ -34,6 +35,7 @@ static const char usage[] =
 	"      --state-dir DIR     log, keys, vault\n"
 	"      --runtime-dir DIR   control socket\n"
 	"      --image-dir DIR     folder that holds image folders\n"
+	"      --image-keys DIR    public keys that images may be signed with\n"
 	"      --idle-exit         end 60 s after the last session and client\n"
 	"      --new-origin        begin a new log although this one is behind "
 	"its anchor\n"
@@ -50,6 +52,7 @@ enum option_value {
 	OPT_STATE,
 	OPT_RUNTIME,
 	OPT_IMAGE,
+	OPT_IMAGE_KEYS,
 	OPT_IDLE,
 	OPT_ORIGIN,
 	OPT_MOCK,
@@ -64,6 +67,7 @@ static const struct option long_options[] = {
 	{"state-dir", required_argument, NULL, OPT_STATE},
 	{"runtime-dir", required_argument, NULL, OPT_RUNTIME},
 	{"image-dir", required_argument, NULL, OPT_IMAGE},
+	{"image-keys", required_argument, NULL, OPT_IMAGE_KEYS},
 	{"idle-exit", no_argument, NULL, OPT_IDLE},
 	{"new-origin", no_argument, NULL, OPT_ORIGIN},
 	{"dev-mock-vm", no_argument, NULL, OPT_MOCK},
@@ -90,6 +94,8 @@ static void parse(int argc, char **argv, struct engine_options *o)
 			o->paths.runtime_dir = optarg;
 		else if (option == OPT_IMAGE)
 			o->image_dir = optarg;
+		else if (option == OPT_IMAGE_KEYS)
+			o->image_keys = optarg;
 		else if (option == OPT_IDLE)
 			o->idle_exit = true;
 		else if (option == OPT_ORIGIN)
@@ -148,6 +154,7 @@ int main(int argc, char **argv)
 	audit_client_free(&engine);
 	broker_client_free(&engine);
 	sessions_free(&engine);
+	pool_free(&engine);
 	child_end(engine.scripted);
 	(void)unlink(engine.scripted_socket);
 	chan_free(engine.spawner);

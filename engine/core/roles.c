@@ -30,6 +30,7 @@ static const struct {
 	/* verb                user  approver auditor admin */
 	{"engine.info", {ALL, ALL, ALL, ALL}},
 	{"engine.stop", {NONE, NONE, NONE, ALL}},
+	{"engine.handover", {NONE, NONE, NONE, ALL}},
 	{"session.start", {OWN, NONE, NONE, ALL}},
 	{"session.list", {OWN, ALL, ALL, ALL}},
 	{"session.show", {OWN, ALL, ALL, ALL}},
@@ -55,6 +56,9 @@ static const struct {
 	{"secret.set", {NONE, NONE, NONE, ALL}},
 	{"secret.list", {ALL, NONE, NONE, ALL}},
 	{"secret.remove", {NONE, NONE, NONE, ALL}},
+	{"image.list", {ALL, ALL, ALL, ALL}},
+	{"image.show", {ALL, ALL, ALL, ALL}},
+	{"image.verify", {ALL, NONE, ALL, ALL}},
 	{"doctor", {ALL, ALL, ALL, ALL}},
 };
 

@@ -11,11 +11,17 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/base/log.h"
 #include "engine/core/accel.h"
+#include "engine/core/adopt.h"
 #include "engine/core/approving.h"
 #include "engine/core/audit_client.h"
 #include "engine/core/control.h"
 #include "engine/core/doctor.h"
+#include "engine/core/handover.h"
+#include "engine/core/image_list.h"
+#include "engine/core/image_trust.h"
+#include "engine/core/pool.h"
 #include "engine/core/session.h"
 #include "engine/proto/child.h"
 
@@ -70,6 +76,7 @@ static void engine_info(struct rpc *r, const cJSON *params)
 	jsonw_put_u64(&w, "sessions", sessions_live(e));
 	jsonw_put_bool(&w, "scripted", engine_scripted_answers(e));
 	jsonw_put_bool(&w, "no_isolation", e->dev_mock_vm);
+	jsonw_put_bool(&w, "survive", e->survive);
 	put_log(e, &w);
 	if (e->accelerator.name[0]) {
 		jsonw_key(&w, "accelerator");
@@ -98,6 +105,36 @@ static void engine_stop_verb(struct rpc *r, const cJSON *params)
 	engine_stop(e, text);
 }
 
+static void engine_handover(struct rpc *r, const cJSON *params)
+{
+	static const char *const keys[] = {NULL};
+	struct engine *e = r->engine;
+	char text[96];
+
+	if (!rpc_check_keys(r, params, keys))
+		return;
+	if (!e->survive) {
+		rpc_fail(r, ERR_STATE,
+			 "this engine does not keep its sessions: it is none "
+			 "of a service, or engine.survive is false; see "
+			 "`kenaz engine stop`");
+		return;
+	}
+	(void)snprintf(text, sizeof(text), "handed over by %s",
+		       r->conn->peer.user);
+	rpc_reply_empty(r);
+	if (handover_begin(e, text) != ERR_OK)
+		log_info("it was stopping already");
+}
+
+/* Its reason is in the log already, and in image.list. */
+static void ignore_key(void *context, const char *path, const char *why)
+{
+	(void)context;
+	(void)path;
+	(void)why;
+}
+
 static void doctor(struct rpc *r, const cJSON *params)
 {
 	static const char *const keys[] = {NULL};
@@ -112,10 +149,15 @@ static void doctor(struct rpc *r, const cJSON *params)
 		.log_key_path = e->log_key_path,
 		.kvm_text =
 			e->accelerator.reason[0] ? e->accelerator.reason : NULL,
+		.cgroups = &e->cgroups,
+		.landlock_version = e->landlock_version,
+		.service = e->survive,
+		.adopting = adopt_count(e),
 		.dev_dir = "/dev",
 		.proc_dir = "/proc"};
 	struct doctor_report *report;
 	char image_dir[PATHS_MAX_BYTES];
+	struct image_keys trusted;
 	struct jsonw w;
 	struct buf b;
 
@@ -125,15 +167,17 @@ static void doctor(struct rpc *r, const cJSON *params)
 		input.kvm = DOCTOR_KVM_WORKS;
 	else if (e->accelerator.name[0])
 		input.kvm = DOCTOR_KVM_FAILS;
-	if (paths_join(e->image_dir, accel_default_image(e), image_dir,
-		       sizeof(image_dir)) == ERR_OK)
+	if (image_list_path(e, accel_default_image(e), image_dir) == ERR_OK)
 		input.image_dir = image_dir;
+	image_trust_load(e, ignore_key, NULL, &trusted);
+	input.image_keys = &trusted;
 	report = calloc(1, sizeof(*report));
 	if (!report) {
 		rpc_fail(r, ERR_MEMORY, "%s", err_text(ERR_MEMORY));
 		return;
 	}
 	doctor_run(&input, report);
+	pool_doctor(e, report);
 	buf_init(&b, 256 * 1024);
 	jsonw_init(&w, &b);
 	doctor_json(report, &w);
@@ -253,6 +297,7 @@ static void approvals_deny(struct rpc *r, const cJSON *params)
 const struct rpc_method rpc_engine_methods[] = {
 	{"engine.info", engine_info},
 	{"engine.stop", engine_stop_verb},
+	{"engine.handover", engine_handover},
 	{"doctor", doctor},
 	{"approvals.list", approvals_list},
 	{"approvals.grant", approvals_grant},

@@ -16,7 +16,9 @@
 #include "engine/core/control.h"
 #include "engine/core/rpc_audit.h"
 #include "engine/core/session.h"
+#include "engine/core/session_disk.h"
 #include "engine/core/terminal.h"
+#include "engine/core/vsock_door.h"
 
 #define ARGV_MAX       256
 #define ENV_MAX        128
@@ -69,6 +71,8 @@ static void put_stages(struct jsonw *w, const struct session *s)
 		jsonw_put_cstr(w, "name", s->stages[i].name);
 		jsonw_put_u64(w, "ms",
 			      (s->stages[i].at_ns - s->created_ns) / 1000000u);
+		jsonw_put_u64(w, "us",
+			      (s->stages[i].at_ns - s->created_ns) / 1000u);
 		jsonw_end_object(w);
 	}
 	jsonw_end_array(w);
@@ -118,19 +122,29 @@ static void put_hex(struct jsonw *w, const char *key, const uint8_t *digest)
 
 static void put_fingerprint(struct jsonw *w, const struct session *s)
 {
+	static const uint8_t none[DIGEST_BYTES];
+
 	if (!s->has_fingerprint)
 		return;
 	jsonw_key(w, "fingerprint");
 	jsonw_begin_object(w);
+	if (s->start_asked)
+		put_hex(w, "session", s->identity);
 	put_hex(w, "digest", s->fingerprint.fingerprint);
 	put_hex(w, "image", s->fingerprint.manifest);
 	put_hex(w, "kernel", s->fingerprint.kernel);
 	put_hex(w, "initrd", s->fingerprint.initrd);
 	put_hex(w, "qemu", s->fingerprint.qemu);
 	put_hex(w, "arguments", s->fingerprint.arguments);
+	put_hex(w, "jail", s->fingerprint.jail);
+	if (memcmp(s->fingerprint.template, none, sizeof(none)) != 0)
+		put_hex(w, "template", s->fingerprint.template);
 	jsonw_put_cstr(w, "qemu_version", s->qemu_version);
 	jsonw_put_cstr(w, "cpu", s->cpu);
+	jsonw_put_cstr(w, "image_key", s->image_key);
+	jsonw_put_cstr(w, "image_key_id", s->image_key_id);
 	jsonw_put_cstr(w, "command_line", s->command_line);
+	jsonw_put_cstr(w, "vsock", s->vsock);
 	jsonw_end_object(w);
 }
 
@@ -138,6 +152,12 @@ static void put_details(struct jsonw *w, const struct session *s)
 {
 	const struct session_usage *u = &s->usage;
 
+	if (s->vm[0])
+		jsonw_put_cstr(w, "start", pool_way_text(s->way));
+	if (s->way != POOL_COLD)
+		jsonw_put_u64(w, "booted_before_ms", s->vm_age_ns / 1000000u);
+	if (s->vm[0])
+		jsonw_put_cstr(w, "vm", s->vm);
 	put_stages(w, s);
 	jsonw_key(w, "limits");
 	jsonw_begin_object(w);
@@ -156,8 +176,15 @@ static void put_details(struct jsonw *w, const struct session *s)
 	jsonw_put_u64(w, "bytes", u->bytes);
 	jsonw_end_object(w);
 	put_fingerprint(w, s);
+	session_disk_show(w, s);
+	if (s->adoptions)
+		jsonw_put_u64(w, "adoptions", s->adoptions);
+	if (vsock_door_path(s)[0])
+		jsonw_put_cstr(w, "vsock_socket", vsock_door_path(s));
 	if (s->reason[0])
 		jsonw_put_cstr(w, "reason", s->reason);
+	if (s->limit_note[0])
+		jsonw_put_cstr(w, "limit_note", s->limit_note);
 }
 
 static void reply(struct rpc *r, struct jsonw *w, struct buf *b)
@@ -286,7 +313,7 @@ static void answer_started(struct rpc *r, struct session *s)
 	jsonw_put_cstr(&w, "session", s->id);
 	jsonw_put_cstr(&w, "accelerator", s->accelerator);
 	jsonw_put_cstr(&w, "image", s->image);
-	jsonw_put_cstr(&w, "start", "cold");
+	jsonw_put_cstr(&w, "start", pool_way_text(s->way));
 	jsonw_put_bool(&w, "no_isolation", s->no_isolation);
 	jsonw_put_bool(&w, "scripted", engine_scripted_answers(s->engine));
 	put_stages(&w, s);

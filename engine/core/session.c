@@ -22,19 +22,26 @@
 
 #include "engine/base/log.h"
 #include "engine/core/accel.h"
+#include "engine/core/adopt.h"
 #include "engine/core/approving.h"
 #include "engine/core/broker_client.h"
 #include "engine/core/control.h"
+#include "engine/core/handover.h"
 #include "engine/core/infer.h"
 #include "engine/core/infer_tool.h"
+#include "engine/core/keeping.h"
+#include "engine/core/limits.h"
 #include "engine/core/mockvm.h"
+#include "engine/core/pool.h"
 #include "engine/core/terminal.h"
 #include "engine/core/tunnel.h"
+#include "engine/core/vsock_door.h"
 
 static const char *const state_texts[] = {
 	[SESSION_CREATING] = "creating", [SESSION_BOOTING] = "booting",
 	[SESSION_READY] = "ready",       [SESSION_STOPPING] = "stopping",
 	[SESSION_ENDED] = "ended",       [SESSION_FAILED] = "failed",
+	[SESSION_ADOPTING] = "adopting",
 };
 
 /* What may follow what. */
@@ -47,6 +54,8 @@ static const unsigned state_next[] = {
 	[SESSION_STOPPING] = 1u << SESSION_ENDED | 1u << SESSION_FAILED,
 	[SESSION_ENDED] = 0,
 	[SESSION_FAILED] = 0,
+	[SESSION_ADOPTING] = 1u << SESSION_READY | 1u << SESSION_STOPPING |
+			     1u << SESSION_FAILED,
 };
 
 /** session_state_text() - Name of a state */
@@ -83,18 +92,6 @@ bool session_admits(struct session *s)
 		s->rate_count = 0;
 	}
 	return ++s->rate_count <= s->engine->config->limits.event_rate_per_s;
-}
-
-static void check_limits_of(struct session *s, uint64_t now)
-{
-	const struct config_limits *l = &s->engine->config->limits;
-
-	if (s->n_infers || s->n_tunnels || s->n_terminals || s->active_ns == 0)
-		s->active_ns = now;
-	if (l->wall_s && now - s->created_ns > l->wall_s * 1000000000ull)
-		session_end(s, ERR_TIMEOUT, "limits.wall_s was reached");
-	else if (l->idle_s && now - s->active_ns > l->idle_s * 1000000000ull)
-		session_end(s, ERR_TIMEOUT, "limits.idle_s was reached");
 }
 
 /** session_set_state() - Move on, if the table of states allows it */
@@ -181,12 +178,17 @@ static void drop_streams(struct session *s)
 
 		s->streams[i] = (struct stream_pending){0};
 		if (p.done)
-			p.done(p.context, ERR_CLOSED, -1);
+			p.done(p.context, ERR_CLOSED, -1, 0);
 	}
 }
 
 static void write_end(struct session *s)
 {
+	struct audit_event event = {.kind = "session.end",
+				    .session = s->id,
+				    .actor = s->actor,
+				    .payload_fd = -1};
+	void *kept; /* its record goes once this is durable */
 	struct buf b;
 	enum err err;
 
@@ -199,6 +201,8 @@ static void write_end(struct session *s)
 		err = attrs_put_text(&b, "error.type",
 				     span_text(err_name(s->error)));
 	if (err == ERR_OK)
+		err = limits_put_end(s, &b);
+	if (err == ERR_OK)
 		err = attrs_put_u64(&b, "kenaz.duration_ms",
 				    (engine_now_ns() - s->created_ns) /
 					    1000000u);
@@ -210,8 +214,17 @@ static void write_end(struct session *s)
 	if (err == ERR_OK)
 		err = attrs_put_u64(&b, "gen_ai.usage.output_tokens",
 				    s->usage.output_tokens);
+	event.attributes = buf_span(&b);
+	kept = keeping_end_context(s);
 	if (err == ERR_OK)
-		session_note(s, "session.end", buf_span(&b));
+		err = audit_append_late(s->engine, &event,
+					kept ? keeping_end_durable : NULL,
+					kept);
+	if (err != ERR_OK) {
+		log_error("session %s: its end could not be written: %s", s->id,
+			  err_text(err));
+		free(kept);
+	}
 	buf_fini(&b);
 }
 
@@ -222,15 +235,20 @@ void session_finish(struct session *s)
 
 	if (session_has_ended(s))
 		return;
+	s->finishing = true;
 	drop_streams(s);
 	infers_end(s, s->reason);
 	tunnels_end(s);
 	terminals_end(s, s->reason);
+	vsock_door_end(s, s->reason);
 	approving_withdraw_session(e, s->id, "its session ended");
 	write_end(s);
+	adopt_abandon(s);
+	keeping_remove_sockets(s);
 	child_end(s->launch);
 	child_end(s->gate);
 	child_end(s->egress);
+	limits_release(e, s->vm);
 	s->launch = s->gate = s->egress = NULL;
 	mockvm_free(s->mock);
 	s->mock = NULL;
@@ -267,6 +285,7 @@ void session_end(struct session *s, enum err error, const char *reason)
 	session_set_state(s, SESSION_STOPPING);
 	infers_end(s, reason);
 	terminals_end(s, reason);
+	vsock_door_end(s, reason);
 	s->deadline_ns = engine_now_ns() + SESSION_STOP_VM_NS;
 	if (error == ERR_OK && was_ready && s->gate) {
 		struct msg_guest_control m = {
@@ -287,6 +306,16 @@ void session_end(struct session *s, enum err error, const char *reason)
 	session_finish(s);
 }
 
+/** session_check_orphan() - Without its client it ends with its last terminal
+ */
+void session_check_orphan(struct session *s)
+{
+	if (s->orphan && s->state == SESSION_READY && s->n_terminals == 0)
+		session_end(s, ERR_OK,
+			    "its client's connection ended with an earlier "
+			    "engine, and it has no terminal");
+}
+
 /** session_approval_decided() - Somebody answered, or nobody did in time */
 void session_approval_decided(struct session *s, bool granted, const char *text)
 {
@@ -297,60 +326,6 @@ void session_approval_decided(struct session *s, bool granted, const char *text)
 		session_start_vm(s);
 	else
 		session_end(s, ERR_DENIED, text);
-}
-
-static enum err check_limits(struct engine *e, const struct session_options *o,
-			     char *ret_text, size_t cap_bytes)
-{
-	const struct config_limits *l = &e->config->limits;
-	const struct session *s;
-	uint32_t of_user = 0;
-	uint64_t memory = o->memory_mib ? o->memory_mib : l->memory_mib;
-
-	LIST_FOREACH(s, &e->sessions, next)
-	{
-		if (session_has_ended(s))
-			continue;
-		of_user += s->uid == o->uid ? 1 : 0;
-		memory += s->memory_mib;
-	}
-	if (l->host_memory_max_mib && memory > l->host_memory_max_mib) {
-		(void)snprintf(ret_text, cap_bytes,
-			       "with this session, all would have %llu MiB of "
-			       "memory, over limits.host_memory_max_mib of %u",
-			       (unsigned long long)memory,
-			       l->host_memory_max_mib);
-		return ERR_LIMIT;
-	}
-	if (sessions_live(e) >= l->max_sessions) {
-		(void)snprintf(ret_text, cap_bytes,
-			       "this engine runs %u sessions already, its "
-			       "limit; stop one or raise limits.max_sessions",
-			       l->max_sessions);
-		return ERR_LIMIT;
-	}
-	if (of_user >= l->max_sessions_user) {
-		(void)snprintf(ret_text, cap_bytes,
-			       "you run %u sessions already, the limit for one "
-			       "user (limits.max_sessions_user)",
-			       of_user);
-		return ERR_LIMIT;
-	}
-	if (o->memory_mib > l->session_memory_max_mib) {
-		(void)snprintf(ret_text, cap_bytes,
-			       "%u MiB is over the limit of %u MiB for one "
-			       "session (limits.session_memory_max_mib)",
-			       o->memory_mib, l->session_memory_max_mib);
-		return ERR_LIMIT;
-	}
-	if (o->vcpus > l->session_vcpus_max) {
-		(void)snprintf(ret_text, cap_bytes,
-			       "%u vCPUs is over the limit of %u for one "
-			       "session (limits.session_vcpus_max)",
-			       o->vcpus, l->session_vcpus_max);
-		return ERR_LIMIT;
-	}
-	return ERR_OK;
 }
 
 static void note_denied(struct session *s, const struct policy_decision *d)
@@ -453,7 +428,7 @@ enum err session_new(struct engine *e, const struct session_options *o,
 					 .user = span_text(o->user)};
 	struct policy_decision d;
 	struct session *s;
-	enum err err = check_limits(e, o, ret_text, cap_bytes);
+	enum err err = limits_check(e, o, ret_text, cap_bytes);
 
 	*ret_rule = NULL;
 	if (err != ERR_OK)
@@ -462,7 +437,10 @@ enum err session_new(struct engine *e, const struct session_options *o,
 		(void)snprintf(ret_text, cap_bytes,
 			       "nothing is allowed while the log cannot be "
 			       "written: %s",
-			       audit_client_state(e)->sealed_reason);
+			       audit_client_state(e)->sealed
+				       ? audit_client_state(e)->sealed_reason
+				       : "audit is being started again; try "
+					 "again in a moment");
 		return ERR_SEALED;
 	}
 	if (o->provider && !config_find_provider(e->config, o->provider)) {
@@ -492,7 +470,8 @@ enum err session_new(struct engine *e, const struct session_options *o,
 	s->no_isolation = e->dev_mock_vm;
 	s->created_ns = engine_now_ns();
 	s->created_wall_us = engine_wall_us();
-	s->deadline_ns = s->created_ns + SESSION_BOOT_MAX_NS;
+	s->deadline_ns =
+		s->created_ns + e->config->limits.boot_s * 1000000000ull;
 	s->watch = watch;
 	s->watch_context = context;
 	randombytes_buf(s->nonce, sizeof(s->nonce));
@@ -540,6 +519,7 @@ void session_tick(struct engine *e)
 		after = LIST_NEXT(s, next);
 		if (session_has_ended(s))
 			continue;
+		vsock_door_tick(s, now);
 		if (s->state == SESSION_STOPPING && now > s->deadline_ns) {
 			log_warn("session %s did not stop in time", s->id);
 			child_kill(s->launch);
@@ -548,9 +528,10 @@ void session_tick(struct engine *e)
 			   s->state != SESSION_STOPPING) {
 			session_end(s, ERR_CLOSED, s->lost);
 		} else if (s->state == SESSION_READY) {
-			check_limits_of(s, now);
+			limits_tick(s, now);
 		} else if (!s->approval && now > s->deadline_ns &&
-			   s->state != SESSION_STOPPING) {
+			   s->state != SESSION_STOPPING &&
+			   s->state != SESSION_ADOPTING) {
 			session_end(s, ERR_TIMEOUT,
 				    "the guest did not get ready in time; see "
 				    "`kenaz doctor`");
@@ -585,9 +566,14 @@ void sessions_free(struct engine *e)
 
 	while ((s = LIST_FIRST(&e->sessions))) {
 		s->watch = NULL;
-		if (s->state != SESSION_STOPPING && !session_has_ended(s))
-			s->state = SESSION_STOPPING;
-		session_finish(s);
+		if (e->leaving && s->kept && s->state == SESSION_READY) {
+			handover_leave(s);
+		} else {
+			if (s->state != SESSION_STOPPING &&
+			    !session_has_ended(s))
+				s->state = SESSION_STOPPING;
+			session_finish(s);
+		}
 		LIST_REMOVE(s, next);
 		free(s->main_line);
 		free(s);

@@ -17,9 +17,11 @@
 #include "engine/core/broker_client.h"
 #include "engine/core/control.h"
 #include "engine/core/infer.h"
+#include "engine/core/keeping.h"
 #include "engine/core/mockvm.h"
 #include "engine/core/session.h"
 #include "engine/core/terminal.h"
+#include "engine/core/vsock_door.h"
 
 #define ENTROPY_BYTES 64u
 
@@ -33,17 +35,35 @@
  */
 enum err session_stream(struct session *s, stream_done_fn done, void *context)
 {
+	return session_stream_to(s, PORT_GUEST_HOST, done, context);
+}
+
+/**
+ * session_stream_to() - Ask for a stream to a port of the guest
+ * @s:		Session
+ * @port:	Port
+ * @done:	Called once with the stream, owned by it, or an error
+ * @context:	For @done
+ *
+ * Return: ERR_OK; ERR_LIMIT; ERR_CLOSED; ERR_UNSUPPORTED in the mock, which
+ *	   has one port.
+ */
+enum err session_stream_to(struct session *s, uint32_t port,
+			   stream_done_fn done, void *context)
+{
 	struct msg_stream_connect m = {.request =
 					       engine_next_request(s->engine),
-				       .port = PORT_GUEST_HOST};
+				       .port = port};
 	size_t i;
 	int fd;
 	enum err err;
 
 	if (s->mock) {
+		if (port != PORT_GUEST_HOST)
+			return ERR_UNSUPPORTED;
 		err = mockvm_connect(s->mock, &fd);
 		if (err == ERR_OK)
-			done(context, ERR_OK, fd);
+			done(context, ERR_OK, fd, 0);
 		return err;
 	}
 	if (!s->launch)
@@ -63,7 +83,7 @@ enum err session_stream(struct session *s, stream_done_fn done, void *context)
 
 /** session_stream_done() - Launch answered; @fd is owned from here on */
 void session_stream_done(struct session *s, uint64_t request, enum err error,
-			 int fd)
+			 int fd, uint32_t host_port)
 {
 	size_t i;
 
@@ -75,7 +95,7 @@ void session_stream_done(struct session *s, uint64_t request, enum err error,
 		s->streams[i] = (struct stream_pending){0};
 		if (error == ERR_OK && fd < 0)
 			error = ERR_FORMAT;
-		p.done(p.context, error, fd);
+		p.done(p.context, error, fd, host_port);
 		return;
 	}
 	if (fd >= 0)
@@ -92,7 +112,8 @@ void session_stream_forget(struct session *s, const void *context)
 			s->streams[i] = (struct stream_pending){0};
 }
 
-static void on_control_stream(void *context, enum err error, int fd)
+static void on_control_stream(void *context, enum err error, int fd,
+			      uint32_t host_port)
 {
 	struct session *s = context;
 	uint8_t entropy[ENTROPY_BYTES];
@@ -103,6 +124,7 @@ static void on_control_stream(void *context, enum err error, int fd)
 					  .environment = span_text("{}")};
 	char hostname[32];
 
+	(void)host_port;
 	if (s->state != SESSION_BOOTING || error != ERR_OK || !s->gate) {
 		if (fd >= 0)
 			close(fd);
@@ -150,9 +172,11 @@ static void on_ready_durable(void *context, struct audit_outcome *o)
 	}
 	s->ready_durable = true;
 	s->state = SESSION_READY;
+	keeping_ready(s);
 	session_stage(s, "ready", engine_now_ns());
 	control_session_changed(s->engine, s);
 	start_main(s);
+	vsock_door_open(s);
 	/* With a kept program, ready means that it can be attached to. */
 	s->main_pending = s->main_line != NULL;
 	if (s->watch && !s->main_pending)
@@ -290,5 +314,7 @@ enum err session_on_gate(struct child *c, void *context, struct chan_message *m)
 		return take_lost(s, m->payload);
 	if (m->type == MSG_TERM_CLOSED)
 		return terminal_on_closed(s, m->payload);
+	if (m->type == MSG_VSOCK_CLOSED)
+		return vsock_door_on_closed(s, m->payload);
 	return infer_on_message(s, m);
 }

@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 #include "engine/base/log.h"
+#include "engine/core/keeping.h"
+#include "engine/core/session_record.h"
 
 struct terminal {
 	LIST_ENTRY(terminal) next;
@@ -83,7 +85,7 @@ static enum err put(struct terminal *t, struct buf *b)
 		       : err;
 }
 
-static void on_stream(void *context, enum err error, int fd)
+static void on_stream(void *context, enum err error, int fd, uint32_t host_port)
 {
 	struct terminal *t = context;
 	struct session *s = t->session;
@@ -94,6 +96,7 @@ static void on_stream(void *context, enum err error, int fd)
 	struct buf b;
 	enum err err;
 
+	(void)host_port;
 	if (error != ERR_OK) {
 		fail(t, error, "the guest does not accept connections");
 		return;
@@ -230,6 +233,8 @@ enum err terminal_join(struct terminal *t, int client_fd)
 		return err;
 	}
 	t->joined = true;
+	if (s->kept)
+		keeping_write(s);
 	return ERR_OK;
 }
 
@@ -256,12 +261,14 @@ enum err terminal_on_closed(struct session *s, struct span payload)
 	LIST_FOREACH(t, &s->terminals, next)
 	if (t->id == m.terminal && t->joined)
 		break;
+	/* One that an earlier engine lost sight of is none of ours to tell. */
 	if (!t)
-		return ERR_STATE;
+		return s->adoptions || s->adoption ? ERR_OK : ERR_STATE;
 	(void)text_escape_line(m.text, text, sizeof(text));
 	s->usage.bytes += m.bytes_to_guest + m.bytes_from_guest;
 	note_detached(t, &m, text);
 	terminal_free(t);
+	session_check_orphan(s);
 	return ERR_OK;
 }
 
@@ -288,4 +295,93 @@ void terminals_end(struct session *s, const char *reason)
 			t->stream_fd = -1;
 		}
 	}
+}
+
+/* --- of a session that outlives its engine -------------------------------- */
+
+/**
+ * terminals_record() - The terminals that a later engine has to know of
+ * @s:		Session
+ * @out:	Room for SESSION_TERMINALS_MAX
+ *
+ * Return: how many.
+ */
+size_t terminals_record(const struct session *s, struct record_terminal *out)
+{
+	const struct terminal *t;
+	size_t n = 0;
+
+	LIST_FOREACH(t, &s->terminals, next)
+	{
+		struct record_terminal *to = &out[n];
+
+		if (!t->joined || n == SESSION_TERMINALS_MAX)
+			continue;
+		to->id = t->id;
+		to->read_only = t->read_only;
+		memcpy(to->actor, t->actor, sizeof(to->actor));
+		memcpy(to->what, t->what, sizeof(to->what));
+		n++;
+	}
+	return n;
+}
+
+/** terminals_sum() - A number that changes when terminals_record() does */
+uint64_t terminals_sum(const struct session *s)
+{
+	const struct terminal *t;
+	uint64_t sum = 0;
+
+	LIST_FOREACH(t, &s->terminals, next)
+	sum += t->joined ? t->id : 0;
+	return sum;
+}
+
+/** terminals_restore() - Take the terminals of an earlier engine over */
+void terminals_restore(struct session *s, const struct record_terminal *from,
+		       size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		struct terminal *t = calloc(1, sizeof(*t));
+
+		if (!t)
+			return;
+		t->session = s;
+		t->id = from[i].id;
+		t->read_only = from[i].read_only;
+		memcpy(t->actor, from[i].actor, sizeof(t->actor));
+		memcpy(t->what, from[i].what, sizeof(t->what));
+		t->stream_fd = -1;
+		t->durable = t->joined = true;
+		LIST_INSERT_HEAD(&s->terminals, t, next);
+		s->n_terminals++;
+	}
+}
+
+/** terminals_keep_only() - The gate named those that it has; others are over */
+void terminals_keep_only(struct session *s, const uint64_t *ids, size_t count)
+{
+	struct terminal *t, *after;
+	size_t i;
+
+	for (t = LIST_FIRST(&s->terminals); t; t = after) {
+		after = LIST_NEXT(t, next);
+		for (i = 0; i < count && ids[i] != t->id; i++)
+			;
+		if (i < count)
+			continue;
+		note_detached(t, NULL, "it ended while there was no engine");
+		terminal_free(t);
+	}
+}
+
+/** terminals_drop() - The engine leaves; the gate goes on with them */
+void terminals_drop(struct session *s)
+{
+	struct terminal *t;
+
+	while ((t = LIST_FIRST(&s->terminals)))
+		terminal_free(t);
 }

@@ -18,9 +18,12 @@
 #include "engine/gate/http.h"
 #include "engine/gate/infer.h"
 #include "engine/gate/terminal.h"
+#include "engine/gate/vsock_join.h"
 #include "engine/proto/attrs.h"
+#include "engine/proto/keep.h"
 
-#define TICK_MS 1000u
+#define TICK_MS              1000u
+#define TERMINALS_TOLD_BYTES 1024u /* gate_view.terminals */
 
 struct gate {
 	uv_loop_t *loop;
@@ -30,7 +33,13 @@ struct gate {
 	struct infers *infers;
 	struct control *control;
 	struct terminals *terminals;
+	struct vsock_joins *joins;
 	unsigned announces;
+	struct keep *keep;
+	/* Without core, and with a new one until it said resume. */
+	bool away;
+	uint64_t away_since_ns;
+	uint32_t failed, refused;
 };
 
 /* --- the guest's requests ----------------------------------------------- */
@@ -81,12 +90,22 @@ static void announce(struct gate *g, struct http_request *r)
 	answer_text(r, 200, "{}\n");
 }
 
+/* The client's library tries again by itself. */
+static void refuse_away(struct gate *g, struct http_request *r)
+{
+	g->refused++;
+	infer_refuse_later(r, 503, "the engine is being restarted; try again",
+			   GATE_RETRY_AFTER_S);
+}
+
 static void on_request(void *context, struct http_request *r)
 {
 	struct gate *g = context;
 
 	if (r->head.refusal.status)
 		infer_refuse(r, r->head.refusal.status, r->head.refusal.text);
+	else if (r->target.action == HTTP_INFER && g->away)
+		refuse_away(g, r);
 	else if (r->target.action == HTTP_INFER)
 		infer_begin(g->infers, r);
 	else if (r->target.action == HTTP_ANNOUNCE)
@@ -170,6 +189,8 @@ static enum err start(struct gate *g, struct chan_message *cm)
 		e = control_new(g->loop, g->core, &g->control);
 	if (e == ERR_OK)
 		e = terminals_new(g->loop, g->core, &g->terminals);
+	if (e == ERR_OK)
+		e = vsock_joins_new(g->loop, g->core, &g->joins);
 	if (e != ERR_OK)
 		return e;
 	fd = cm->fds[0];
@@ -185,11 +206,69 @@ static enum err start(struct gate *g, struct chan_message *cm)
 		       : ERR_SYS;
 }
 
+/* --- a core that is another one ------------------------------------------- */
+
+static enum err send_view(struct gate *g)
+{
+	struct msg_gate_view m = {
+		.away_ns = uv_hrtime() - g->away_since_ns,
+		.guest_ready = control_is_ready(g->control) ? 1 : 0,
+		.requests_failed = g->failed,
+		.requests_refused = g->refused,
+	};
+	struct buf open;
+	enum err e;
+
+	buf_init(&open, TERMINALS_TOLD_BYTES);
+	e = terminals_put(g->terminals, &open);
+	m.terminals = buf_span(&open);
+	if (e == ERR_OK)
+		e = chan_send_gate_view(g->core, &m, NULL, 0);
+	buf_fini(&open);
+	return e;
+}
+
+static void on_adopted(void *context, struct chan *core, uint64_t away_ns)
+{
+	struct gate *g = context;
+
+	(void)away_ns; /* since the last loss; the view counts from the first */
+	chan_free(g->core);
+	g->core = core;
+	infers_set_core(g->infers, core);
+	control_set_core(g->control, core);
+	if (send_view(g) != ERR_OK)
+		log_error("the new core was not told what is here");
+}
+
+static void on_given_up(void *context, const char *why)
+{
+	(void)context;
+	log_info("ending: %s", why);
+	_exit(0);
+}
+
+static const struct keep_handler keep_handler = {on_adopted, on_given_up};
+
+static enum err resume(struct gate *g)
+{
+	if (!g->away)
+		return ERR_STATE;
+	g->away = false;
+	/* What ended meanwhile comes behind session.adopted in the log. */
+	terminals_set_core(g->terminals, g->core);
+	vsock_joins_set_core(g->joins, g->core);
+	control_pause(g->control, false);
+	return ERR_OK;
+}
+
 static enum err on_core_message(struct chan *c, void *context,
 				struct chan_message *m)
 {
 	struct gate *g = context;
 
+	if (keep_takes(m->type))
+		return keep_on_message(g->keep, c, m);
 	g->core = c;
 	if (m->type == MSG_GATE_START)
 		return start(g, m);
@@ -201,16 +280,33 @@ static enum err on_core_message(struct chan *c, void *context,
 		return control_order(g->control, m);
 	if (m->type == MSG_TERM_ATTACH)
 		return terminals_attach(g->terminals, m);
+	if (m->type == MSG_RESUME)
+		return resume(g);
+	if (m->type == MSG_VSOCK_JOIN)
+		return vsock_joins_add(g->joins, m);
 	return ERR_STATE;
 }
 
-/* Without core nothing may go on: end at once. */
+/* Without core nothing may go on: end at once, or wait and release nothing. */
 static void on_core_closed(struct chan *c, void *context, enum err reason)
 {
-	(void)c;
-	(void)context;
+	struct gate *g = context;
+
 	log_info("core is gone: %s", err_text(reason));
-	_exit(reason == ERR_CLOSED ? 0 : 1);
+	if (!keep_lost_core(g->keep, c, reason))
+		_exit(reason == ERR_CLOSED ? 0 : 1);
+	if (c != g->core)
+		return;
+	terminals_set_core(g->terminals, NULL);
+	vsock_joins_set_core(g->joins, NULL);
+	/* Lost again before it said resume: still the same gap. */
+	if (g->away)
+		return;
+	g->away = true;
+	g->away_since_ns = uv_hrtime();
+	g->failed = infers_lost_core(g->infers);
+	g->refused = 0;
+	control_pause(g->control, true);
 }
 
 const struct chan_handler gate_core_handler = {
@@ -240,8 +336,12 @@ enum err gate_new(uv_loop_t *loop, struct gate **ret_gate)
 	g->loop = loop;
 	(void)uv_timer_init(loop, &g->tick);
 	g->tick.data = g;
-	e = http_new(loop, infers_forwarded(), &handler, g, &g->http);
+	e = keep_new(loop, ROLE_GATE, &gate_core_handler, &keep_handler, g,
+		     &g->keep);
+	if (e == ERR_OK)
+		e = http_new(loop, infers_forwarded(), &handler, g, &g->http);
 	if (e != ERR_OK) {
+		free(g->keep);
 		free(g);
 		return e;
 	}

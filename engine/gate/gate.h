@@ -8,6 +8,7 @@
 #include "engine/proto/chan.h"
 
 #define GATE_ANNOUNCES_MAX 512u /* of one session */
+#define GATE_RETRY_AFTER_S 2u   /* told to who asks while core is away */
 
 struct gate;
 

@@ -146,9 +146,34 @@ static enum err send_queue(struct chan *c)
 	return ERR_OK;
 }
 
-static void flush_or_shut(struct chan *c)
+static void drop_queue(struct chan *c)
+{
+	struct packet *p;
+
+	while ((p = TAILQ_FIRST(&c->queue))) {
+		TAILQ_REMOVE(&c->queue, p, next);
+		packet_free(p);
+	}
+	c->queued = 0;
+}
+
+/*
+ * A peer that left hears nothing any more, but what it said before it did is
+ * still to be read, and may matter: the end of that ends the channel.
+ */
+static enum err send_or_drop(struct chan *c)
 {
 	enum err e = send_queue(c);
+
+	if (e != ERR_CLOSED)
+		return e;
+	drop_queue(c);
+	return ERR_OK;
+}
+
+static void flush_or_shut(struct chan *c)
+{
+	enum err e = send_or_drop(c);
 
 	if (e != ERR_OK)
 		shut(c, e);
@@ -218,13 +243,13 @@ static enum err receive_one(struct chan *c)
 	struct cmsghdr *h;
 	ssize_t got;
 
+	/* "Reset" says, once, that the peer left without reading all of ours:
+	 * what it sent comes after that, then the end. */
 	do
 		got = recvmsg(c->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (got < 0 && errno == EINTR);
+	while (got < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (got < 0)
-		return errno == EAGAIN       ? ERR_AGAIN
-		       : errno == ECONNRESET ? ERR_CLOSED
-					     : ERR_SYS;
+		return errno == EAGAIN ? ERR_AGAIN : ERR_SYS;
 	for (h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h)) {
 		size_t count;
 
@@ -252,16 +277,21 @@ static void finish_free(struct chan *c);
 static void on_poll(uv_poll_t *handle, int status, int events)
 {
 	struct chan *c = handle->data;
-	enum err e = status < 0 ? ERR_CLOSED : ERR_OK;
-	unsigned i;
+	/* The loop polls no more after an error: this turn is the last. */
+	bool is_last = status < 0;
+	unsigned i, max = is_last ? CHAN_READ_PACKETS_AT_END
+				  : CHAN_READ_PACKETS_PER_TURN;
+	enum err e = ERR_OK;
 
 	c->in_handler = true;
-	if (e == ERR_OK && (events & UV_WRITABLE))
-		e = send_queue(c);
+	if (!is_last && (events & UV_WRITABLE))
+		e = send_or_drop(c);
 	for (i = 0; e == ERR_OK && c->open && !c->freed &&
-		    (events & UV_READABLE) && i < CHAN_READ_PACKETS_PER_TURN;
+		    (is_last || (events & UV_READABLE)) && i < max;
 	     i++)
 		e = receive_one(c);
+	if (is_last && (e == ERR_OK || e == ERR_AGAIN))
+		e = ERR_CLOSED;
 	if (e != ERR_OK && e != ERR_AGAIN) {
 		if (e != ERR_CLOSED)
 			log_error("%s: bad message from %s: %s",
@@ -294,14 +324,10 @@ static void update_poll(struct chan *c)
 static void on_handle_closed(uv_handle_t *handle)
 {
 	struct chan *c = handle->data;
-	struct packet *p;
 
 	if (--c->handles > 0)
 		return;
-	while ((p = TAILQ_FIRST(&c->queue))) {
-		TAILQ_REMOVE(&c->queue, p, next);
-		packet_free(p);
-	}
+	drop_queue(c);
 	close(c->fd);
 	buf_fini(&c->scratch);
 	free(c->receive);

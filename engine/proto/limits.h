@@ -10,6 +10,7 @@
 #define MESSAGE_MAX_BYTES          (60u * 1024)
 #define CHAN_QUEUE_MAX_PACKETS     1024u
 #define CHAN_READ_PACKETS_PER_TURN 32u
+#define CHAN_READ_PACKETS_AT_END   4096u
 
 /* Bodies: up to this inline in a message, above it a sealed memfd. */
 #define BODY_INLINE_MAX_BYTES    16384u
@@ -36,6 +37,14 @@
 /* Host <-> guest frames (engine/proto/frame.h). */
 #define FRAME_DATA_MAX_BYTES 16384u
 #define GUEST_LINE_MAX_BYTES 65536u
+
+/* A guest's memory. */
+#define MEMORY_MIN_MIB 96u
+#define MEMORY_MAX_MIB 65536u
+
+/* Fingerprints: what vm.start and queries by image carry. */
+#define ARGV_TEXT_MAX_BYTES    16384u /* a command's vector, one a line */
+#define IMAGE_FILTER_MAX_BYTES 64u    /* a name, or a digest in hex */
 
 /* vsock ports (design section 3). */
 #define PORT_HOST_GATE   1024u

@@ -181,6 +181,10 @@ const char *vm_stage_name(enum vm_stage stage)
 		[VM_STAGE_QMP] = "QMP ready",
 		[VM_STAGE_DRIVER] = "guest driver up",
 		[VM_STAGE_CONNECTED] = "guest connected",
+		[VM_STAGE_COPIED] = "memory copied",
+		[VM_STAGE_LOADED] = "template loaded",
+		[VM_STAGE_RESUMED] = "guest resumed",
+		[VM_STAGE_BOOTED] = "guest waits",
 	};
 	size_t i = (size_t)stage;
 

@@ -29,13 +29,24 @@ enum role {
 
 enum chan_state { S_START = 1, S_RUN = 2, S_ANY = 3 };
 
-/* Stages of a boot, in order; vm_stage.stage. */
+/* How a VM begins; launch_start.start_mode. */
+enum vm_start {
+	VM_START_COLD = 0,
+	VM_START_MAKE = 1,    /* boot a guest and make a template of it */
+	VM_START_RESTORE = 2, /* go on from a template */
+};
+
+/* Stages of a start; vm_stage.stage. Numbers are not their order. */
 enum vm_stage {
 	VM_STAGE_VERIFIED = 1,  /* image digests checked */
 	VM_STAGE_SPAWNED = 2,   /* QEMU's jail started */
 	VM_STAGE_QMP = 3,       /* QMP answered */
 	VM_STAGE_DRIVER = 4,    /* the guest's vsock driver is up */
 	VM_STAGE_CONNECTED = 5, /* the guest's first connection */
+	VM_STAGE_COPIED = 6,    /* restore: the memory is the clone's own */
+	VM_STAGE_LOADED = 7,    /* restore: state loaded, device plugged */
+	VM_STAGE_RESUMED = 8,   /* restore: the guest runs */
+	VM_STAGE_BOOTED = 9,    /* make: the guest says that it waits */
 };
 
 /* Dialects and routes; infer_ask, grant. */

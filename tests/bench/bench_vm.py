@@ -25,7 +25,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(TOP, "tests", "lib"))
-from launch_driver import Launch  # noqa: E402
+from launch_driver import Launch, sign_image  # noqa: E402
 
 B = os.environ.get("B", os.path.join(TOP, "build"))
 IMAGE = os.path.join(B, "image", "mini")
@@ -93,6 +93,7 @@ def build_guest(folder):
                        bytes=len(data))
     with open(os.path.join(image, "manifest.json"), "w") as f:
         json.dump(m, f)
+    sign_image(PROGRAM, image)
     return image
 
 

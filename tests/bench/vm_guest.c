@@ -27,11 +27,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define CHUNK_BYTES   (256u * 1024u)
-#define VSOCK_PORT    1024u
-#define VSOCK_STREAMS 2
-#define TRIES         200
-#define TRY_US        20000
+#define CHUNK_BYTES       (256u * 1024u)
+#define VSOCK_PORT        1024u
+#define VSOCK_STREAMS     2
+#define STREAM_ROOM_BYTES (512u * 1024u)
+#define TRIES             200
+#define TRY_US            20000
 
 static char chunk[CHUNK_BYTES];
 
@@ -196,12 +197,18 @@ static void find_vsock(void)
 	struct sockaddr_vm to = {.svm_family = AF_VSOCK,
 				 .svm_cid = VMADDR_CID_HOST,
 				 .svm_port = VSOCK_PORT};
+	unsigned long long room = STREAM_ROOM_BYTES;
 	int s, i, made = 0;
 
 	for (i = 0; i < TRIES && made < VSOCK_STREAMS; i++) {
 		s = socket(AF_VSOCK, SOCK_STREAM, 0);
 		if (s < 0)
 			return;
+		/* As kenaz-guestd does for its streams (guest/transport.c). */
+		(void)setsockopt(s, AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE,
+				 &room, sizeof(room));
+		(void)setsockopt(s, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &room,
+				 sizeof(room));
 		if (connect(s, (struct sockaddr *)&to, sizeof(to)) == 0) {
 			serve_in_child(s);
 			made++;

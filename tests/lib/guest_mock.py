@@ -137,7 +137,7 @@ class Host:
     def serve_gate(self, stream):
         head, body = read_head(stream)
         if head.startswith(b"POST /kenaz/v1/announce "):
-            assert set(json.loads(body)) == {"guestd", "boot_id",
+            assert set(json.loads(body)) == {"guestd",
                                              "uptime_ns", "kernel"}
             stream.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
             self.announced.set()

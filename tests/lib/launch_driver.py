@@ -7,6 +7,7 @@ For scenario tests and benchmarks: speaks the channel of engine/proto
 socket, so that a virtual machine can be started without an engine.
 """
 import array
+import base64
 import os
 import select
 import socket
@@ -19,12 +20,35 @@ LAUNCH_START, LAUNCH_PROBE, PROBE_RESULT, VM_FINGERPRINT = 60, 61, 62, 63
 VM_SPAWN, VM_STAGE, VM_EXITED = 64, 65, 66
 STREAM_CONNECT, STREAM_CONNECTED, STREAM_EGRESS, VM_STOP = 67, 68, 69, 70
 GUEST_STREAM = 71
-STAGES = {1: "verified", 2: "spawned", 3: "qmp", 4: "driver", 5: "connected"}
+IMAGE_KEYS = 125
+LAUNCH_DISK, VM_DISK, VM_DISK_FAILED = 120, 121, 122
+VM_TEMPLATE, VM_RESUME = 130, 132
+COLD, MAKE, RESTORE = 0, 1, 2
+STAGES = {1: "verified", 2: "spawned", 3: "qmp", 4: "driver", 5: "connected",
+          6: "copied", 7: "loaded", 8: "resumed", 9: "booted"}
 
 
 def text(s):
     raw = s.encode()
     return struct.pack("<I", len(raw)) + raw
+
+
+def image_keys(path):
+    """The keys of a build folder, as core sends them: engine/proto."""
+    raw = b""
+    for name in sorted(os.listdir(path)):
+        with open(os.path.join(path, name)) as f:
+            key = base64.b64decode(f.read().splitlines()[1])
+        raw += text(name.removesuffix(".pub")) + key[2:]
+    return raw
+
+
+def sign_image(program, image):
+    """Sign again what a test has changed, with the build folder's key."""
+    top = os.path.dirname(os.path.dirname(os.path.abspath(program)))
+    subprocess.run([os.path.join(top, "bin", "kenaz"), "-q", "image", "sign",
+                    "--key", os.path.join(top, "image-key"), image],
+                   check=True)
 
 
 def blocking(fd):
@@ -108,11 +132,29 @@ class Channel:
         return self.waiting.pop(0)
 
 
+class Template:
+    """The two files that a launch made of a booted guest."""
+
+    def __init__(self, memory_fd, state_fd, digest, used, took_ns):
+        self.memory_fd, self.state_fd = memory_fd, state_fd
+        self.digest, self.used, self.took_ns = digest, used, took_ns
+
+    def close(self):
+        os.close(self.memory_fd)
+        os.close(self.state_fd)
+
+
 class Launch:
-    """A kenaz-launch and what it has told so far."""
+    """A kenaz-launch and what it has told so far.
+
+    mode is COLD, MAKE or RESTORE; the last needs template, and hold makes it
+    wait for resume().
+    """
 
     def __init__(self, program, image, memory=256, vcpus=1, accelerator="tcg",
-                 cid=3, name="mini", arguments=(), before=None):
+                 cid=3, name="mini", arguments=(), before=None, mode=COLD,
+                 hold=False, template=None, disk=None,
+                 trusted=True):
         ours, theirs = socket.socketpair(socket.AF_UNIX,
                                          socket.SOCK_SEQPACKET)
         gate, gate_theirs = socket.socketpair(socket.AF_UNIX,
@@ -140,16 +182,35 @@ class Launch:
         self.gate_theirs = gate_theirs
         self.image = image
         self.config = (memory, vcpus, accelerator, cid, name)
+        keys = os.path.join(os.path.dirname(program), "..", "image-keys")
+        raw = image_keys(keys) if trusted else b""
+        self.core.send(IMAGE_KEYS, struct.pack("<I", len(raw)) + raw)
+        self.disk = disk  # (folder, MiB) for the session's changes
+        self.disks = self.disk_failed = None
+        self.mode, self.hold, self.template = mode, hold, template
+        self.made = None
         self.begin = time.monotonic_ns()
+
+    def give_disk(self):
+        folder, size = self.disk
+        file = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_EXCL, 0o600)
+        self.core.send(LAUNCH_DISK, struct.pack("<I", size) + text(""), [file])
+        os.close(file)
 
     def start(self):
         memory, vcpus, accelerator, cid, name = self.config
         payload = (text("0123456789AB") + text(name) +
                    struct.pack("<II", memory, vcpus) + text(accelerator) +
-                   struct.pack("<I", cid))
+                   struct.pack("<IBB", cid, self.mode, self.hold))
+        payload += self.template.digest if self.template else bytes(32)
+        if self.disk:
+            self.give_disk()
         folder = os.open(self.image, os.O_RDONLY | os.O_DIRECTORY)
-        self.core.send(LAUNCH_START, payload,
-                       [folder, self.gate_theirs.fileno()])
+        fds = [folder, self.gate_theirs.fileno()]
+        if self.template:
+            fds += [self.template.memory_fd, self.template.state_fd]
+        self.begin = time.monotonic_ns()
+        self.core.send(LAUNCH_START, payload, fds)
         os.close(folder)
         self.gate_theirs.close()
 
@@ -161,6 +222,9 @@ class Launch:
     def spawn(self):
         self.begin = time.monotonic_ns()
         self.core.send(VM_SPAWN)
+
+    def resume(self):
+        self.core.send(VM_RESUME)
 
     def stop(self, kill=False):
         self.core.send(VM_STOP, bytes([kill]))
@@ -187,6 +251,16 @@ class Launch:
             for k in ("image", "qemu_version", "accelerator", "cpu",
                       "command_line"):
                 self.fingerprint[k] = f.text()
+            self.fingerprint["template"] = f.digest()
+            self.fingerprint["start"] = f.text()
+        elif kind == VM_DISK:
+            self.disks = {"root_hash": f.digest(), "root": f.digest(),
+                          "bytes": f.u64(), "filesystem": f.text(),
+                          "disk_mib": f.u32()}
+        elif kind == VM_DISK_FAILED:
+            self.disk_failed = bool(f.u8())
+        elif kind == VM_TEMPLATE:
+            self.made = Template(*fds, f.take(32), f.u64(), f.u64())
         elif kind == VM_EXITED:
             self.exited = (f.i32(), f.text(), f.text())
         elif kind == FATAL:

@@ -12,7 +12,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from launch_driver import Launch  # noqa: E402
+from launch_driver import sign_image, Launch  # noqa: E402
 
 PROGRAM, IMAGE = sys.argv[1:3]
 DEADLINE = 60.0
@@ -230,6 +230,7 @@ def case_refusals(folder):
     refused(copy, "memory of 16 MiB", memory=16)
     refused(copy, "vCPUs", vcpus=99)
     refused(copy, "accelerator", accelerator="xen")
+    refused(copy, "not trusted here", trusted=False)
     with open(os.path.join(copy, "initrd.cpio"), "r+b") as f:
         f.seek(1000)
         byte = f.read(1)
@@ -238,6 +239,11 @@ def case_refusals(folder):
     refused(copy, "initrd.cpio is not what its manifest says")
     os.unlink(os.path.join(copy, "initrd.cpio"))
     refused(copy, "initrd.cpio cannot be opened")
+    with open(os.path.join(copy, "manifest.json"), "a") as f:
+        f.write("\n")
+    refused(copy, "manifest.json is not what key")
+    os.unlink(os.path.join(copy, "manifest.sig"))
+    refused(copy, "only signed images are started")
     os.unlink(os.path.join(copy, "manifest.json"))
     refused(copy, "manifest.json cannot be opened")
 
@@ -256,6 +262,7 @@ def case_guest_that_does_not_boot(folder):
     manifest["initrd"]["bytes"] = len(junk)
     with open(path, "w") as f:
         json.dump(manifest, f)
+    sign_image(PROGRAM, copy)
     launch = Launch(PROGRAM, copy)
     launch.start()
     launch.until(lambda: launch.fingerprint, DEADLINE)

@@ -94,6 +94,76 @@ def a_changed_image_is_refused():
     engine.clean()
 
 
+def copy_image(engine):
+    images = os.path.join(engine.folder, "images")
+    shutil.copytree(os.path.join(IMAGES, "mini"), os.path.join(images, "mini"))
+    engine.options += ["--image-dir", images]
+    return os.path.join(images, "mini")
+
+
+def refused_image(engine, *words):
+    """The session's start, `image verify` and the log all say why."""
+    before = len(engine.events(kind="image.refused"))
+    try:
+        engine.session()
+    except Refused as e:
+        check(all(w in e.message for w in words), e.message)
+    else:
+        check(False, "the image was started")
+    check(not engine.pids("qemu-system-x86_64"), "QEMU runs")
+    code, _, err = cli("image", "verify", "mini",
+                       env={"KENAZ_SOCKET": engine.path})
+    check(code == 1 and all(w in err for w in words), "%d %s" % (code, err))
+    events = engine.events(kind="image.refused")
+    check(len(events) == before + 1, events)
+    check(all(w in events[-1]["attrs"]["kenaz.reason"] for w in words), events)
+    check(not engine.events(kind="vm.start"), "a VM was started")
+
+
+def only_signed_images_are_started():
+    if not have_image():
+        return
+    engine = Engine()
+    image = copy_image(engine)
+    key = os.path.join(engine.folder, "key")
+    manifest = os.path.join(image, "manifest.json")
+    os.unlink(os.path.join(image, "manifest.sig"))
+    engine.start()
+    refused_image(engine, "manifest.sig", "only signed images are started")
+    code, _, err = cli("image", "key", key)
+    check(code == 0, err)
+    code, _, err = cli("image", "sign", "--key", key, image)
+    check(code == 0, err)
+    refused_image(engine, "not trusted here", "image-keys")
+    # Trusted from the moment its public half is in the folder, without a
+    # restart; not any more once it is gone, nor while others may write it.
+    keys = os.path.join(engine.config_dir, "image-keys")
+    os.mkdir(keys, 0o755)
+    public = os.path.join(keys, "mine.pub")
+    shutil.copy(key + ".pub", public)
+    os.chmod(public, 0o644)
+    code, out, err = cli("image", "verify", "mini",
+                         env={"KENAZ_SOCKET": engine.path})
+    check(code == 0 and "mine" in out, out + err)
+    os.chmod(public, 0o666)
+    refused_image(engine, "not trusted here")
+    os.chmod(public, 0o644)
+    with open(manifest, "a") as f:
+        f.write("\n")
+    refused_image(engine, "manifest.json is not what key")
+    os.chmod(key, 0o644)
+    code, _, err = cli("image", "sign", "--key", key, image)
+    check(code == 1 and "mode 0600" in err, err)
+    os.chmod(key, 0o600)
+    check(cli("image", "sign", "--key", key, image)[0] == 0, "sign")
+    os.unlink(public)
+    refused_image(engine, "not trusted here")
+    code, _, err = cli("image", "key", key)
+    check(code == 1 and "never overwritten" in err, err)
+    engine.stop()
+    engine.clean()
+
+
 def bad_flags_and_names_exit_2_or_5():
     engine = Engine(mock=True).start()
     env = {"KENAZ_SOCKET": engine.path}
@@ -145,5 +215,6 @@ main(a_bad_configuration_names_file_and_line,
      a_bad_policy_names_file_and_line,
      a_policy_with_an_error_is_not_loaded_into_a_running_engine,
      a_changed_image_is_refused,
+     only_signed_images_are_started,
      bad_flags_and_names_exit_2_or_5,
      a_bad_line_on_the_control_socket_gets_an_error)

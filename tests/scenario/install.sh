@@ -56,11 +56,16 @@ fi
 mkdir -m 700 "$work/run" "$work/state" "$work/config"
 export XDG_RUNTIME_DIR=$work/run XDG_STATE_HOME=$work/state
 export XDG_CONFIG_HOME=$work/config HOME=$work
+# Installed below DESTDIR, so not where the programs would look for them.
+export KENAZ_IMAGE_DIR=$share/kenaz/images KENAZ_IMAGE_KEYS=$share/kenaz/image-keys
 "$bin/kenaz" -o json engine info >"$work/info" || fail "no engine was started"
 pid=$(sed -n 's/.*"pid":[[:space:]]*\([0-9]*\).*/\1/p' "$work/info")
 [ -n "$pid" ] || fail "the engine did not say its pid"
 [ "$(readlink "/proc/$pid/exe")" = "$libexec/kenazd" ] ||
 	fail "kenazd is not the installed one"
+if [ -f "$B/image/mini/manifest.json" ]; then
+	quietly "$bin/kenaz" image verify mini
+fi
 quietly "$bin/kenaz" engine stop
 for ((i = 0; i < 600; i++)); do
 	[ -d "/proc/$pid" ] || break

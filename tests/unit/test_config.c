@@ -53,8 +53,12 @@ static void test_defaults(void **state)
 	(void)state;
 	assert_int_equal(config->limits.memory_mib, 512);
 	assert_int_equal(config->limits.vcpus, 1);
+	assert_int_equal(config->limits.disk_mib, 4096);
+	assert_null(config->engine.disk_dir);
 	assert_int_equal(config->limits.ask_timeout_s, 60);
 	assert_int_equal(config->engine.accelerator, CONFIG_ACCELERATOR_AUTO);
+	assert_int_equal(config->engine.vsock, CONFIG_VSOCK_DEVICE);
+	assert_int_equal(config->limits.boot_s, 120);
 	assert_int_equal(config->provider_count, 1);
 	assert_string_equal(config->providers[0].kind, CONFIG_SCRIPTED);
 	assert_string_equal(config_default_provider(config)->name, "scripted");
@@ -64,7 +68,7 @@ static void test_defaults(void **state)
 
 static const char full[] =
 	"[engine]\naccelerator = \"tcg\"\ndefault_provider = \"work\"\n"
-	"default_image = \"dev\"\nexit_idle_s = 5\n"
+	"default_image = \"dev\"\nexit_idle_s = 5\nvsock = \"kernel\"\n"
 	"[[provider]]\nname = \"anthropic\"\nkind = \"anthropic\"\n"
 	"secret = \"anthropic\"\n"
 	"[[provider]]\nname = \"work\"\nkind = \"byo\"\n"
@@ -87,10 +91,11 @@ static void test_every_key(void **state)
 	assert_non_null(work);
 	assert_int_equal(config->engine.accelerator, CONFIG_ACCELERATOR_TCG);
 	assert_int_equal(config->engine.exit_idle_s, 5);
+	assert_int_equal(config->engine.vsock, CONFIG_VSOCK_KERNEL);
 	assert_ptr_equal(config_default_provider(config), work);
 	assert_string_equal(work->endpoint, "http://127.0.0.1:8000/v1");
 	assert_true(work->allow_http);
-	assert_int_equal(work->line, 10);
+	assert_int_equal(work->line, 11);
 	assert_true(config_allows_model(work, span_text("m2")));
 	assert_false(config_allows_model(work, span_text("m3")));
 	assert_false(config_allows_model(work, span_text("")));
@@ -122,7 +127,7 @@ static void test_settings_name_their_source(void **state)
 		config_setting_at(config, i, &one);
 		if (strcmp(one.name, "limits.vcpus") == 0) {
 			assert_string_equal(one.value, "2");
-			assert_string_equal(one.source, "kenaz.toml:28");
+			assert_string_equal(one.source, "kenaz.toml:29");
 			found++;
 		}
 		if (strcmp(one.name, "limits.ask_timeout_s") == 0) {
@@ -166,6 +171,8 @@ static void test_rejections(void **state)
 		 "kenaz.toml:2: accelerator must be one of auto, kvm, tcg"},
 		{"[engine]\ndefault_provider = \"x\"\n",
 		 "kenaz.toml:2: there is no provider \"x\""},
+		{"[engine]\ndisk_dir = \"disks\"\n",
+		 "kenaz.toml:2: disk_dir must be an absolute path"},
 		{"[engine]\ndefault_image = \"x\"\n"
 		 "[[image]]\nname = \"y\"\npath = \"/y\"\n",
 		 "kenaz.toml:2: there is no image \"x\""},
@@ -320,6 +327,42 @@ static void test_add_provider(void **state)
 	assert_int_equal(rmdir(folder), 0);
 }
 
+static void test_pool(void **state)
+{
+	struct config *config = load("");
+
+	(void)state;
+	assert_int_equal(config->pool.start, CONFIG_POOL_AUTO);
+	assert_int_equal(config->pool.size, 0);
+	assert_int_equal(config->pool.refill_parallel, 1);
+	config_free(config);
+	config = load("[pool]\nstart = \"pool\"\nsize = 3\n"
+		      "images = [\"mini\", \"dev\"]\n"
+		      "memory_max_mib = 2048\ntemplate_max_age_s = 60\n"
+		      "refill_parallel = 2\ntemplate_restores_max = 5\n"
+		      "templates_max = 1\n");
+	assert_int_equal(config->pool.start, CONFIG_POOL_POOL);
+	assert_int_equal(config->pool.size, 3);
+	assert_int_equal(config->pool.image_count, 2);
+	assert_string_equal(config->pool.images[1], "dev");
+	assert_int_equal(config->pool.memory_max_mib, 2048);
+	assert_int_equal(config->pool.template_max_age_s, 60);
+	assert_int_equal(config->pool.refill_parallel, 2);
+	assert_int_equal(config->pool.template_restores_max, 5);
+	assert_int_equal(config->pool.templates_max, 1);
+	config_free(config);
+	refuse("[pool]\nstart = \"warm\"\n", "warm");
+	refuse("[pool]\nsize = 65\n", "size");
+	refuse("[pool]\nrefill_parallel = 0\n", "refill_parallel");
+	refuse("[pool]\nimages = []\n", "images");
+	refuse("[pool]\nimages = \"No Name\"\n", "No Name");
+	refuse("[pool]\nstart = \"cold\"\nsize = 1\n", "takes nothing");
+	refuse("[pool]\nwarm = 1\n", "warm");
+	refuse("[[image]]\nname = \"dev\"\npath = \"/srv/dev\"\n"
+	       "[pool]\nimages = \"mini\"\n",
+	       "there is no image");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -329,6 +372,7 @@ int main(void)
 		cmocka_unit_test(test_rejections),
 		cmocka_unit_test(test_no_file_is_built_in),
 		cmocka_unit_test(test_add_provider),
+		cmocka_unit_test(test_pool),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,14 +95,14 @@ static void test_configuration(void **state)
 {
 	(void)state;
 	assert_int_equal(check_fences("docs/configuration.md", check_config),
-			 5);
+			 6);
 	check_file("docs/examples/kenaz.toml", check_config);
 }
 
 static void test_policy(void **state)
 {
 	(void)state;
-	assert_int_equal(check_fences("docs/policy.md", check_policy), 11);
+	assert_int_equal(check_fences("docs/policy.md", check_policy), 12);
 	check_file("docs/examples/policy.toml", check_policy);
 	check_file("docs/examples/policy-read-only.toml", check_policy);
 }

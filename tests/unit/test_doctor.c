@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -209,9 +210,52 @@ static int remove_root(void **state)
 	return rmdir(root);
 }
 
+static void test_survival(void **state)
+{
+	struct paths paths = test_paths();
+	struct doctor_input in = {.paths = &paths,
+				  .dev_dir = root,
+				  .proc_dir = root,
+				  .search_path = root};
+
+	(void)state;
+	doctor_run(&in, &report);
+	assert_int_equal(find("survival")->status, DOCTOR_INFO);
+	assert_non_null(strstr(find("survival")->cost, "ends every session"));
+	assert_non_null(strstr(find("survival")->fix, "engine.survive"));
+	in.service = true;
+	in.adopting = 2;
+	doctor_run(&in, &report);
+	assert_int_equal(find("survival")->status, DOCTOR_OK);
+	assert_int_equal(find("survival.adopting")->status, DOCTOR_WARN);
+	assert_non_null(strstr(find("survival.adopting")->text, "2 sessions"));
+}
+
+static void test_files(void **state)
+{
+	struct paths paths = test_paths();
+	const struct doctor_input in = {.paths = &paths,
+					.dev_dir = root,
+					.proc_dir = root,
+					.search_path = root};
+	struct rlimit before, low;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	low = before;
+	low.rlim_cur = 64;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	doctor_run(&in, &report);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(find("files")->status, DOCTOR_WARN);
+	assert_true(find("files")->cost[0] && find("files")->fix[0]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_survival),
+		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_bare_host),
 		cmocka_unit_test(test_good_host),
 		cmocka_unit_test(test_json),

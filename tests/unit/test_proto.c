@@ -226,6 +226,46 @@ static void channel_refuses_bad_packets(void **state)
 	channel_refuses(phantom_fd, sizeof(phantom_fd), false, ERR_FORMAT);
 }
 
+/* @unread: what we sent lies unread with the peer; else it is not sent yet. */
+static void last_word_arrives(bool unread)
+{
+	const uint8_t dismiss[] = {0, 0, 0, 0, MSG_DISMISS, 0, 0, 0};
+	struct peer child = {.fd = -1};
+	uv_loop_t loop;
+	struct chan *b;
+	int fds[2];
+
+	assert_int_equal(uv_loop_init(&loop), 0);
+	child.loop = &loop;
+	assert_int_equal(chan_pair(fds), ERR_OK);
+	assert_int_equal(chan_new(&loop, fds[1], ROLE_LAUNCH, ROLE_CORE,
+				  &handler, &child, &b),
+			 ERR_OK);
+	assert_int_equal(chan_send_hello(b, &(struct msg_hello){.version = 1},
+					 NULL, 0),
+			 ERR_OK);
+	if (unread)
+		assert_int_equal(chan_flush(b), ERR_OK);
+	assert_int_equal(send(fds[0], dismiss, sizeof(dismiss), 0),
+			 sizeof(dismiss));
+	close(fds[0]);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(child.messages, 1);
+	assert_int_equal(child.closed, 1);
+	assert_int_equal(child.reason, ERR_CLOSED);
+	chan_free(b);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+/* What a peer said before it left counts, whatever we still say to it. */
+static void the_last_word_of_a_peer_arrives(void **state)
+{
+	(void)state;
+	last_word_arrives(true);
+	last_word_arrives(false);
+}
+
 static void attributes_round_trip(void **state)
 {
 	struct span items[2] = {span_text("one"), span_text("two")}, s;
@@ -361,6 +401,7 @@ int main(void)
 		cmocka_unit_test(message_text_is_checked),
 		cmocka_unit_test(channel_carries_messages_and_descriptors),
 		cmocka_unit_test(channel_refuses_bad_packets),
+		cmocka_unit_test(the_last_word_of_a_peer_arrives),
 		cmocka_unit_test(attributes_round_trip),
 		cmocka_unit_test(frames_reject),
 		cmocka_unit_test(frames_round_trip_in_pieces),

@@ -14,13 +14,14 @@
 #include <cmocka.h>
 
 #include "vm/console.h"
+#include "vm/disk.h"
 #include "vm/fingerprint.h"
 #include "vm/jail.h"
 #include "vm/memory.h"
 #include "vm/qemu_args.h"
 
 static const struct qemu_config tcg = {
-	.vsock = true,
+	.vsock = QEMU_VSOCK_DEVICE,
 	.memory_mib = 512,
 	.vcpus = 1,
 	.cpu = "qemu64",
@@ -69,6 +70,8 @@ static void qemu_gets_every_guard(void **state)
 	/* No network card, no disk, no path of the user's. */
 	assert_false(has(&a, "netdev"));
 	assert_false(has(&a, "-drive"));
+	assert_false(has(&a, "-blockdev"));
+	assert_false(has(&a, "virtio-blk"));
 	assert_false(has(&a, "/home"));
 	args_fini(&a);
 }
@@ -92,9 +95,77 @@ static void probe_has_no_vsock(void **state)
 	struct args a = {0};
 
 	(void)state;
-	probe.vsock = false;
+	probe.vsock = QEMU_VSOCK_NONE;
 	assert_int_equal(qemu_args_build(&probe, &a), ERR_OK);
 	assert_false(has(&a, "vsock"));
+	args_fini(&a);
+}
+
+static void disks_are_descriptors(void **state)
+{
+	struct qemu_config with = tcg;
+	struct disk disk = {.size_mib = 4096};
+	struct args a = {0};
+
+	(void)state;
+	with.root = true;
+	assert_int_equal(qemu_args_build(&with, &a), ERR_OK);
+	assert_true(has_pair(&a, "-add-fd", "fd=20,set=20"));
+	assert_true(has(&a, "filename=/dev/fdset/20,read-only=on"));
+	assert_false(has(&a, "luks"));
+	args_fini(&a);
+	with.disk = &disk;
+	assert_int_equal(qemu_args_build(&with, &a), ERR_OK);
+	assert_true(has_pair(&a, "-add-fd", "fd=21,set=21"));
+	assert_true(has(&a, "driver=luks"));
+	/* The key comes from a descriptor, too. */
+	assert_true(has(&a, "secret,id=diskkey,format=raw,"
+			    "file=/proc/self/fd/22"));
+	assert_false(has(&a, "data="));
+	/* A full or broken host is the guest's error; it goes on. */
+	assert_true(has(&a, "rerror=report,werror=report"));
+	args_fini(&a);
+}
+
+/* The device is plugged after the load: it cannot be migrated. */
+static void templates_have_a_port_and_no_device(void **state)
+{
+	struct qemu_config start = tcg;
+	struct args a = {0};
+
+	(void)state;
+	start.start = VM_START_MAKE;
+	assert_int_equal(qemu_args_build(&start, &a), ERR_OK);
+	assert_true(has(&a, "pcie-root-port"));
+	assert_false(has(&a, "vsock"));
+	assert_false(has(&a, "-incoming"));
+	args_fini(&a);
+	start.start = VM_START_RESTORE;
+	assert_int_equal(qemu_args_build(&start, &a), ERR_OK);
+	assert_true(has(&a, "pcie-root-port"));
+	assert_true(has_pair(&a, "-incoming", "defer"));
+	assert_true(has(&a, "-S"));
+	assert_true(has(&a, "socket,id=vsock"));
+	assert_false(has(&a, "vhost-user-vsock-pci"));
+	args_fini(&a);
+}
+
+/* The kernel's device and the boot document come as descriptors, too. */
+static void kernel_vsock_is_passed(void **state)
+{
+	struct qemu_config kernel = tcg;
+	struct args a = {0};
+
+	(void)state;
+	kernel.vsock = QEMU_VSOCK_KERNEL;
+	kernel.guest_cid = 70000;
+	assert_int_equal(qemu_args_build(&kernel, &a), ERR_OK);
+	assert_true(has_pair(&a, "-device",
+			     "vhost-vsock-pci,id=vsock0,vhostfd=15,"
+			     "guest-cid=70000,bus=port0"));
+	assert_true(has_pair(&a, "-fw_cfg",
+			     "name=opt/kenaz/boot,file=/proc/self/fd/17"));
+	assert_false(has(&a, "vhost-user"));
 	args_fini(&a);
 }
 
@@ -280,7 +351,10 @@ int main(void)
 		cmocka_unit_test(qemu_gets_every_guard),
 		cmocka_unit_test(kvm_uses_the_hosts_cpu),
 		cmocka_unit_test(probe_has_no_vsock),
+		cmocka_unit_test(templates_have_a_port_and_no_device),
+		cmocka_unit_test(kernel_vsock_is_passed),
 		cmocka_unit_test(silly_sizes_are_refused),
+		cmocka_unit_test(disks_are_descriptors),
 		cmocka_unit_test(jail_gives_everything_up),
 		cmocka_unit_test(jail_reports_are_understood),
 		cmocka_unit_test(vectors_have_ceilings),

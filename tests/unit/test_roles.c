@@ -26,20 +26,22 @@ static const struct {
 	const char *verb;
 	const char *reach;
 } expected[] = {
-	{"engine.info", "aaaa"},    {"engine.stop", "---a"},
-	{"session.start", "o--a"},  {"session.list", "oaaa"},
-	{"session.show", "oaaa"},   {"session.stop", "o--a"},
-	{"session.wait", "o--a"},   {"session.exec", "o--a"},
-	{"session.attach", "o--a"}, {"audit.list", "o-aa"},
-	{"audit.tail", "o-aa"},     {"audit.show", "o-aa"},
-	{"audit.payload", "o-a-"},  {"audit.dump", "--aa"},
-	{"policy.show", "aaaa"},    {"policy.check", "a--a"},
-	{"policy.explain", "aaaa"}, {"policy.reload", "---a"},
-	{"approvals.list", "oa-a"}, {"approvals.grant", "-a-a"},
-	{"approvals.deny", "-a-a"}, {"provider.list", "aaaa"},
-	{"provider.add", "---a"},   {"provider.test", "a--a"},
-	{"secret.set", "---a"},     {"secret.list", "a--a"},
-	{"secret.remove", "---a"},  {"doctor", "aaaa"},
+	{"engine.info", "aaaa"},     {"engine.stop", "---a"},
+	{"session.start", "o--a"},   {"session.list", "oaaa"},
+	{"session.show", "oaaa"},    {"session.stop", "o--a"},
+	{"session.wait", "o--a"},    {"session.exec", "o--a"},
+	{"session.attach", "o--a"},  {"audit.list", "o-aa"},
+	{"audit.tail", "o-aa"},      {"audit.show", "o-aa"},
+	{"audit.payload", "o-a-"},   {"audit.dump", "--aa"},
+	{"policy.show", "aaaa"},     {"policy.check", "a--a"},
+	{"policy.explain", "aaaa"},  {"policy.reload", "---a"},
+	{"approvals.list", "oa-a"},  {"approvals.grant", "-a-a"},
+	{"approvals.deny", "-a-a"},  {"provider.list", "aaaa"},
+	{"provider.add", "---a"},    {"provider.test", "a--a"},
+	{"secret.set", "---a"},      {"secret.list", "a--a"},
+	{"secret.remove", "---a"},   {"doctor", "aaaa"},
+	{"engine.handover", "---a"}, {"image.list", "aaaa"},
+	{"image.show", "aaaa"},      {"image.verify", "a-aa"},
 };
 
 static void test_every_verb_for_every_role(void **state)
