@@ -338,7 +338,7 @@ static bool lacks_template(struct pool *p, const struct pool_target *t)
 	const struct template_entry *held;
 	const struct pool_vm *v;
 
-	if (!t->wants_template || !lives_on(p->engine))
+	if (!t->wants_template || t->no_template || !lives_on(p->engine))
 		return false;
 	LIST_FOREACH(held, &p->templates, next)
 	if (pool_kind_equal(&held->kind, &t->kind))

@@ -22,8 +22,13 @@ static void report_way(struct pool *p, struct doctor_report *report)
 	const struct template_entry *t;
 	const struct pool_vm *v;
 	enum pool_way way;
+	size_t i;
 
 	c.can_restore = pool_can_restore(e);
+	for (i = 0; i < p->n_targets; i++)
+		if (p->targets[i].no_template &&
+		    strcmp(p->targets[i].kind.image, image) == 0)
+			c.can_restore = false;
 	LIST_FOREACH(t, &p->templates, next)
 	if (t->durable && t->kind.trust == e->uid &&
 	    strcmp(t->kind.image, image) == 0 &&

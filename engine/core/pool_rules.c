@@ -64,7 +64,7 @@ enum pool_way pool_choose(const struct pool_choice *c, const char **ret_why)
 		*ret_why = "no machine of this kind waits in the pool";
 	else if (!c->can_restore)
 		*ret_why = "no machine of this kind waits, and this backend "
-			   "or accelerator cannot restore a template";
+			   "or an image with a root file has no templates";
 	else
 		*ret_why = "nothing of this kind is held";
 	return POOL_COLD;

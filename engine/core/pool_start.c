@@ -69,6 +69,7 @@ static void note_start(struct pool *p, const struct session *s)
 {
 	struct pool_kind kind = kind_of(s);
 	struct pool_target *t = pool_target_of(p, &kind);
+	uint8_t stamp[DIGEST_BYTES];
 
 	p->last_start_ns = engine_now_ns();
 	if (p->engine->paths.system && p->engine->config->pool.size && !t &&
@@ -82,6 +83,10 @@ static void note_start(struct pool *p, const struct session *s)
 		return;
 	t->used_ns = p->last_start_ns;
 	t->wants_template = pool_allows_templates(p->engine);
+	if (t->no_template &&
+	    (pool_stamp(p->engine, s->image, stamp) != ERR_OK ||
+	     memcmp(stamp, t->no_template_stamp, sizeof(stamp)) != 0))
+		t->no_template = false;
 }
 
 /**

@@ -26,6 +26,9 @@ struct pool_target {
 	struct pool_kind kind;
 	uint32_t size; /* machines that should wait */
 	bool wants_template;
+	/* Launch makes none of the image with this stamp: it has a disk. */
+	bool no_template;
+	uint8_t no_template_stamp[DIGEST_BYTES];
 	unsigned failures;
 	uint64_t retry_ns, used_ns;
 	char reason[POOL_REASON_BYTES]; /* of the last failure */

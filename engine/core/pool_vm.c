@@ -298,6 +298,17 @@ static enum err take_stage(struct pool_vm *v, struct span payload)
 	return ERR_OK;
 }
 
+/* An image with a root file has a disk, which a clone's memory would miss. */
+static void want_no_template(struct pool_vm *v)
+{
+	struct pool_target *t = pool_target_of(v->engine->pool, &v->kind);
+
+	if (!t)
+		return;
+	t->no_template = true;
+	memcpy(t->no_template_stamp, v->stamp, sizeof(v->stamp));
+}
+
 static enum err take_exited(struct pool_vm *v, struct span payload)
 {
 	struct msg_vm_exited m;
@@ -305,6 +316,8 @@ static enum err take_exited(struct pool_vm *v, struct span payload)
 
 	if (err != ERR_OK)
 		return err;
+	if (v->is_maker && err_from_wire(m.error) == ERR_UNSUPPORTED)
+		want_no_template(v);
 	if (v->state != POOL_VM_ENDING) {
 		(void)text_escape_line(m.text, v->reason, sizeof(v->reason));
 		if (!v->reason[0])
@@ -312,7 +325,8 @@ static enum err take_exited(struct pool_vm *v, struct span payload)
 				       "the machine ended by itself");
 		v->error =
 			m.error == ERR_OK ? ERR_CLOSED : err_from_wire(m.error);
-		v->is_failure = true;
+		/* That it cannot be is no failure, and no reason to wait. */
+		v->is_failure = v->error != ERR_UNSUPPORTED || !v->is_maker;
 	}
 	finish(v);
 	return ERR_OK;

@@ -224,6 +224,49 @@ def a_pool_that_cannot_be_filled_says_why():
         engine.clean()
 
 
+def machines_with_disks_wait_too():
+    """Each has a disk of its own; a template of them cannot be made."""
+    built = subprocess.run([os.path.join(kenaz.TOP, "scripts", "image-disk")],
+                           capture_output=True, text=True)
+    if built.returncode != 0:
+        print("     the test image cannot be built: not run")
+        return
+    image = os.path.join(os.environ.get("B", os.path.join(kenaz.TOP, "build")),
+                         "image-test", "disk")
+    engine = Engine(config="""
+[engine]
+default_image = "disk"
+[[image]]
+name = "disk"
+path = "%s"
+[limits]
+memory_mib = 256
+disk_mib = 64
+[pool]
+size = 1
+""" % image).start()
+    try:
+        for i in range(2):
+            wait_ready(engine)
+            session, owner, started = engine.session()
+            check(started["start"] == "pool", "%r" % started)
+            check(engine.call("session.show", session=session)["disk"]
+                  ["disk_mib"] == 64, "the claimed machine's disk is not shown")
+            code, out, err = engine.run(session, ["sh", "-c", (
+                "ls ~/kept 2>/dev/null; echo %d > ~/kept; cat ~/kept" % i)])
+            check((code, out) == (0, b"%d\n" % i), "%r %r" % (out, err))
+            owner.close()
+        wait_for("the launcher to refuse a template",
+                 lambda: "no template can be made of it" in engine.log())
+        check(not engine.events(kind="template.made"), "a template was made")
+        wait_ready(engine)
+        [report] = doctor(engine, "pool")
+        check("failed" not in report["text"], "%r" % report)
+    finally:
+        engine.stop()
+        engine.clean()
+
+
 AS_ANOTHER = """
 import json, os, socket, sys
 os.setuid(65534)
@@ -324,5 +367,6 @@ main(a_claimed_machine_is_a_session_like_any_other,
      a_session_takes_the_memory_that_the_pool_holds,
      a_guest_is_told_nothing_before_its_claim,
      a_pool_that_cannot_be_filled_says_why,
+     machines_with_disks_wait_too,
      one_users_machines_never_serve_another,
      a_killed_core_leaves_no_machine)
