@@ -32,6 +32,7 @@
 #include "engine/base/text.h"
 #include "engine/proto/chan.h"
 
+#define STRAYS_TEXT_BYTES    16384u
 #define SPAWNER_CHILDREN_MAX 1024u
 #define SPAWNER_GRACE_MS     5000u
 #define SPAWNER_ARGS_MAX     16u
@@ -283,22 +284,72 @@ static bool has_work(const struct spawner *s)
 	return false;
 }
 
+static bool is_child(const struct spawner *s, pid_t pid)
+{
+	size_t i;
+
+	for (i = 0; i < s->n_children; i++)
+		if (s->children[i] == pid)
+			return true;
+	return false;
+}
+
+/*
+ * A launcher that is killed while it starts QEMU leaves the sandbox's first
+ * process behind, when that had not yet asked to die with its parent. The
+ * kernel then makes it our child (PR_SET_CHILD_SUBREAPER): whoever we did not
+ * start ourselves is ended.
+ */
+static void end_strays(const struct spawner *s)
+{
+	char path[64], text[STRAYS_TEXT_BYTES], *at = text, *end;
+	ssize_t n;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/task/%d/children",
+		       (int)getpid());
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	/* Cut: the rest is seen when the next one ends. */
+	text[n > 0 ? n : 0] = '\0';
+	for (;;) {
+		long pid = strtol(at, &end, 10);
+
+		if (end == at || *end != ' ')
+			return;
+		at = end;
+		if (pid > 1 && !is_child(s, (pid_t)pid)) {
+			log_info("process %ld was left behind; killed", pid);
+			(void)kill((pid_t)pid, SIGKILL);
+		}
+	}
+}
+
 static void reap(struct spawner *s)
 {
+	bool reaped = false;
 	int status;
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		struct msg_child_exited m = {.pid = (uint32_t)pid};
+		bool ours = is_child(s, pid);
 		size_t i;
 
+		reaped = true;
 		for (i = 0; i < s->n_children; i++)
 			if (s->children[i] == pid)
 				forget(s, i);
 		m.signalled = WIFSIGNALED(status) ? 1 : 0;
 		m.code = m.signalled ? WTERMSIG(status) : WEXITSTATUS(status);
-		tell_exit(s, &m);
+		if (ours)
+			tell_exit(s, &m);
 	}
+	if (reaped)
+		end_strays(s);
 	if (s->ending && !has_work(s))
 		exit(0);
 }
@@ -355,6 +406,8 @@ static void run(int fd)
 
 	log_init("kenazd-spawner");
 	(void)prctl(PR_SET_NAME, "kenaz-spawner", 0, 0, 0);
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+		die("the spawner cannot adopt what others leave behind");
 	(void)signal(SIGPIPE, SIG_IGN);
 	/* The terminal's signals are for core, which then tells us. */
 	(void)signal(SIGINT, SIG_IGN);
