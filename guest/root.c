@@ -216,12 +216,12 @@ static enum err mount_changes(bool disk, const char **ret_what)
 static enum err mount_overlay(const char **ret_what)
 {
 	make_folder(CHANGES "/upper", 0755);
-	make_folder(CHANGES "/work", 0755);
+	make_folder(CHANGES "/scratch", 0755);
 	*ret_what = "the overlay cannot be mounted";
 	return mount("overlay", NEW_ROOT, "overlay", MS_NOSUID | MS_NODEV,
 		     "lowerdir=" LOWER ",upperdir=" CHANGES
 		     "/upper,workdir=" CHANGES
-		     "/work,redirect_dir=on,volatile") == 0
+		     "/scratch,redirect_dir=on,volatile") == 0
 		       ? ERR_OK
 		       : ERR_SYS;
 }
