@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "engine/base/paths.h"
+#include "engine/base/file.h"
 #include "tui/cmd_common.h"
 #include "tui/command.h"
 #include "tui/program.h"
@@ -91,25 +92,10 @@ static int add_anchor(struct app *app, const struct args *args,
 	return 0;
 }
 
-static enum err write_all(int to, const char *at, size_t left)
-{
-	while (left) {
-		ssize_t n = write(to, at, left);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return ERR_CLOSED;
-		at += n;
-		left -= (size_t)n;
-	}
-	return ERR_OK;
-}
-
 static enum err pump(struct span first, int from, int to)
 {
 	static char chunk[PUMP_BYTES];
-	enum err e = write_all(to, (const char *)first.data, first.len_bytes);
+	enum err e = file_write_all(to, first);
 
 	while (e == ERR_OK) {
 		ssize_t n = recv(from, chunk, sizeof(chunk), 0);
@@ -118,7 +104,7 @@ static enum err pump(struct span first, int from, int to)
 			continue;
 		if (n <= 0)
 			return n == 0 ? ERR_OK : ERR_SYS;
-		e = write_all(to, chunk, (size_t)n);
+		e = file_write_all(to, span_of(chunk, (size_t)n));
 	}
 	return e;
 }

@@ -17,26 +17,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/base/file.h"
 #include "engine/proto/manifest.h"
 
 static int fail_path(const struct app *app, const char *path, const char *what)
 {
 	return app_fail(app, EXIT_CODE_FAILED, "%s: %s: %s", path, what,
 			strerror(errno));
-}
-
-static bool write_all(int fd, struct span s)
-{
-	while (s.len_bytes) {
-		ssize_t n = write(fd, s.data, s.len_bytes);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		s = span_of(s.data + n, s.len_bytes - (size_t)n);
-	}
-	return true;
 }
 
 /* Writes a file that is there as a whole or not at all. */
@@ -54,7 +41,8 @@ static int put_file(const struct app *app, const char *path, struct span bytes,
 		  O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (fd < 0)
 		return fail_path(app, path, "cannot be written");
-	if (fchmod(fd, mode) < 0 || !write_all(fd, bytes) || fsync(fd) < 0)
+	if (fchmod(fd, mode) < 0 || file_write_all(fd, bytes) != ERR_OK ||
+	    fsync(fd) < 0)
 		code = fail_path(app, path, "cannot be written");
 	close(fd);
 	if (code == 0 && replace && rename(temporary, path) < 0)

@@ -44,6 +44,7 @@ void launch_end_with(struct launch *l, enum err e, const char *text)
 	m.console = buf_span(&console);
 	if (e != ERR_OK)
 		log_info("the VM ended: %s", text);
+	launch_log_traffic(l);
 	if (chan_send_vm_exited(l->core, &m, NULL, 0) != ERR_OK ||
 	    chan_flush(l->core) != ERR_OK)
 		log_debug("core was not told of the end");
@@ -264,7 +265,6 @@ static const struct {
 	{MSG_VM_STOP, on_stop},
 	{MSG_IMAGE_KEYS, launch_on_image_keys},
 	{MSG_IMAGE_INSPECT, launch_on_inspect},
-	{MSG_VM_RESUME, launch_on_resume},
 };
 
 /**

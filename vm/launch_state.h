@@ -39,9 +39,6 @@ struct launch_template {
 	uv_timer_t boot_timer;
 	uint64_t spawned_ns;
 	bool copied;
-	bool hold;
-	bool loaded;
-	bool resuming;
 	bool qmp_ready;
 	bool booted;
 	bool state_ended;
@@ -125,6 +122,7 @@ MUST_CHECK enum err launch_serve_device(struct launch *l, int server_fd);
 MUST_CHECK enum err launch_connect_device(struct launch *l, int *ret_vsock_fd,
 					  int *ret_boot_fd);
 MUST_CHECK enum err launch_on_connect(struct launch *l, struct chan_message *m);
+void launch_log_traffic(const struct launch *l);
 
 /* launch_image.c */
 MUST_CHECK enum err launch_on_image_keys(struct launch *l,
@@ -143,7 +141,6 @@ void launch_template_qmp_event(void *arg, const char *name);
 void launch_template_qmp_answer(void *arg, uint64_t id, enum err e,
 				struct span text);
 MUST_CHECK enum err launch_template_finish(struct launch *l);
-MUST_CHECK enum err launch_on_resume(struct launch *l, struct chan_message *m);
 
 /* launch_probe.c */
 MUST_CHECK enum err launch_on_probe(struct launch *l, struct chan_message *m);

@@ -263,3 +263,21 @@ enum err launch_on_connect(struct launch *l, struct chan_message *m)
 	refused.error = e;
 	return chan_send_stream_connected(l->core, &refused, NULL, 0);
 }
+
+/** launch_log_traffic() - Say what crossed the device, for -v */
+void launch_log_traffic(const struct launch *l)
+{
+	const struct vsock_counters *c;
+
+	if (!l->device)
+		return;
+	c = vsock_counters(l->device);
+	log_debug("vsock: %llu bytes in %llu packets from the guest, %llu in "
+		  "%llu to it; %llu turns, %llu resets, %llu faults",
+		  (unsigned long long)c->tx_bytes,
+		  (unsigned long long)c->tx_packets,
+		  (unsigned long long)c->rx_bytes,
+		  (unsigned long long)c->rx_packets,
+		  (unsigned long long)c->turns, (unsigned long long)c->resets,
+		  (unsigned long long)c->faults);
+}

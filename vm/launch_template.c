@@ -16,7 +16,7 @@
  * To go on from one: the memory is copied from launch_start on, a piece in
  * each turn of the loop, while core makes vm.start durable and QEMU starts,
  * which does not touch it before a load. QEMU then loads the state, gets the
- * vsock device, and waits for vm_resume if core said so.
+ * vsock device, and lets the guest run.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -119,7 +119,6 @@ static enum err take_template(struct launch *l,
 	if (e != ERR_OK)
 		return e;
 	memcpy(l->fingerprint.template, start->template, DIGEST_BYTES);
-	l->template.hold = start->hold != 0;
 	return ERR_OK;
 }
 
@@ -201,10 +200,17 @@ static void on_state(uv_poll_t *poll, int status, int events)
 	}
 }
 
+static void end_migration(struct launch *l)
+{
+	migration_free(l->template.migration);
+	l->template.migration = NULL;
+}
+
 static void on_saved(void *arg, enum err e, const char *text)
 {
 	struct launch *l = arg;
 
+	end_migration(l);
 	if (e != ERR_OK) {
 		fail_making(l, text);
 		return;
@@ -308,36 +314,26 @@ static void fail_restoring(struct launch *l, const char *why)
 	launch_fail_machine(l, "the template cannot be restored", why);
 }
 
-static void resume(struct launch *l)
-{
-	enum err e;
-
-	if (l->template.resuming)
-		return;
-	l->template.resuming = true;
-	e = migration_resume(l->template.migration);
-	if (e != ERR_OK)
-		fail_restoring(l, err_text(e));
-}
-
 static void on_loaded(void *arg, enum err e, const char *text)
 {
 	struct launch *l = arg;
 
 	if (e != ERR_OK) {
+		end_migration(l);
 		fail_restoring(l, text);
 		return;
 	}
-	l->template.loaded = true;
 	launch_send_stage(l, VM_STAGE_LOADED);
-	if (!l->template.hold)
-		resume(l);
+	e = migration_resume(l->template.migration);
+	if (e != ERR_OK)
+		fail_restoring(l, err_text(e));
 }
 
 static void on_resumed(void *arg, enum err e)
 {
 	struct launch *l = arg;
 
+	end_migration(l);
 	if (e != ERR_OK)
 		fail_restoring(l, "QEMU does not let the guest run");
 	else
@@ -370,20 +366,6 @@ void launch_template_qmp_ready(struct launch *l)
 		launch_template_console(l);
 	if (l->config.start == VM_START_RESTORE)
 		load_when_due(l);
-}
-
-/** launch_on_resume() - Core lets a VM that was held run */
-enum err launch_on_resume(struct launch *l, struct chan_message *m)
-{
-	struct msg_vm_resume message;
-	enum err e = msg_vm_resume_get(m->payload, &message);
-
-	if (e != ERR_OK || l->config.start != VM_START_RESTORE)
-		return e == ERR_OK ? ERR_STATE : e;
-	l->template.hold = false;
-	if (l->template.loaded)
-		resume(l);
-	return ERR_OK;
 }
 
 /* --- QEMU ------------------------------------------------------------- */

@@ -535,19 +535,6 @@ static bool kernel_has_deadlines(const struct vsock_backend *b)
 	return false;
 }
 
-static size_t kernel_stream_count(const struct vsock_backend *b)
-{
-	const struct vhost_kernel *k =
-		(const struct vhost_kernel *)(const void *)b;
-	size_t i, count = 0;
-
-	for (i = 0; i < VHOST_KERNEL_LISTENERS; i++)
-		count += k->listeners[i].open.at_most;
-	for (i = 0; i < VHOST_KERNEL_CONNECTS_MAX; i++)
-		count += k->pending[i].fd >= 0 ? 1 : 0;
-	return count;
-}
-
 static void close_fd(int fd)
 {
 	if (fd >= 0)
@@ -581,6 +568,5 @@ static const struct vsock_backend_ops kernel_ops = {
 	.turn = kernel_turn,
 	.expire = kernel_expire,
 	.has_deadlines = kernel_has_deadlines,
-	.stream_count = kernel_stream_count,
 	.free = kernel_free,
 };

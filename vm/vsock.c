@@ -63,11 +63,6 @@ static bool backend_has_deadlines(const struct vsock_backend *b)
 	return ((const struct vsock *)(const void *)b)->has_deadlines;
 }
 
-static size_t backend_stream_count(const struct vsock_backend *b)
-{
-	return ((const struct vsock *)(const void *)b)->streams;
-}
-
 static void backend_free(struct vsock_backend *b)
 {
 	vsock_free(of_backend(b));
@@ -81,7 +76,6 @@ static const struct vsock_backend_ops device_ops = {
 	.turn = backend_turn,
 	.expire = backend_expire,
 	.has_deadlines = backend_has_deadlines,
-	.stream_count = backend_stream_count,
 	.free = backend_free,
 };
 
@@ -293,12 +287,6 @@ void vsock_reset(struct vsock *v)
 	v->reset_count = 0;
 }
 
-/** vsock_poll_fd() - Readable when vsock_turn() has work; stays ours */
-int vsock_poll_fd(const struct vsock *v)
-{
-	return v->epoll_fd;
-}
-
 /**
  * vsock_notify() - Show the driver what was returned, interrupt it if it wants
  * @v:		Device
@@ -437,12 +425,6 @@ bool vsock_expire(struct vsock *v, uint64_t now_ns)
 	}
 	v->has_deadlines = more;
 	return more;
-}
-
-/** vsock_stream_count() - Streams in any state */
-size_t vsock_stream_count(const struct vsock *v)
-{
-	return v->streams;
 }
 
 /** vsock_counters() - Figures since the device was made; borrowed */

@@ -51,10 +51,8 @@ MUST_CHECK enum err vsock_attach(struct vsock *v, enum vsock_queue index,
 void vsock_detach(struct vsock *v, enum vsock_queue index);
 void vsock_set_call(struct vsock *v, enum vsock_queue index, int call_fd);
 void vsock_reset(struct vsock *v);
-int vsock_poll_fd(const struct vsock *v);
 void vsock_turn(struct vsock *v, uint64_t now_ns);
 bool vsock_expire(struct vsock *v, uint64_t now_ns);
-size_t vsock_stream_count(const struct vsock *v);
 const struct vsock_counters *vsock_counters(const struct vsock *v);
 
 #endif

@@ -45,7 +45,6 @@ struct vsock_backend_ops {
 	 * while has_deadlines() says so. */
 	void (*expire)(struct vsock_backend *b, uint64_t now_ns);
 	bool (*has_deadlines)(const struct vsock_backend *b);
-	size_t (*stream_count)(const struct vsock_backend *b);
 	void (*free)(struct vsock_backend *b);
 };
 

@@ -29,34 +29,13 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "engine/base/file.h"
 #include "engine/base/log.h"
 #include "engine/base/text.h"
 
 #define LEAF "kenaz-engine"
 
 /* --- reading ---------------------------------------------------------- */
-
-static enum err read_file(const char *path, char *buffer, size_t cap_bytes,
-			  struct span *ret_text)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t have = 0;
-	ssize_t n = 1;
-
-	if (fd < 0)
-		return ERR_NOT_FOUND;
-	while (n > 0 && have < cap_bytes) {
-		n = read(fd, buffer + have, cap_bytes - have);
-		have += n > 0 ? (size_t)n : 0;
-	}
-	close(fd);
-	if (n < 0)
-		return ERR_SYS;
-	if (have == cap_bytes)
-		return ERR_LIMIT;
-	*ret_text = span_of(buffer, have);
-	return ERR_OK;
-}
 
 static bool next_line(struct span *text, struct span *ret_line)
 {
@@ -180,12 +159,12 @@ static enum err find_own(const char *proc_dir, char *ret_path, char *ret_mount,
 		text_format(path, sizeof(path), "%s/self/cgroup", proc_dir);
 
 	if (e == ERR_OK)
-		e = read_file(path, groups, sizeof(groups), &group_text);
+		e = file_read(path, groups, sizeof(groups), &group_text);
 	if (e == ERR_OK)
 		e = text_format(path, sizeof(path), "%s/self/mountinfo",
 				proc_dir);
 	if (e == ERR_OK)
-		e = read_file(path, mounts, sizeof(mounts), &mount_text);
+		e = file_read(path, mounts, sizeof(mounts), &mount_text);
 	if (e == ERR_OK)
 		e = cgroup_parse_own(group_text, mount_text, ret_path,
 				     ret_mount, cap_bytes);
@@ -201,7 +180,7 @@ static enum err read_figure(const char *folder, const char *name,
 	enum err e = text_format(path, sizeof(path), "%s/%s", folder, name);
 
 	if (e == ERR_OK)
-		e = read_file(path, buffer, sizeof(buffer), &text);
+		e = file_read(path, buffer, sizeof(buffer), &text);
 	if (e != ERR_OK)
 		return e;
 	while (text.len_bytes && text.data[text.len_bytes - 1] == '\n')
@@ -267,7 +246,7 @@ static bool has_word(const char *folder, const char *name, const char *wanted)
 	struct span text, line, word;
 
 	if (text_format(path, sizeof(path), "%s/%s", folder, name) != ERR_OK ||
-	    read_file(path, buffer, sizeof(buffer), &text) != ERR_OK)
+	    file_read(path, buffer, sizeof(buffer), &text) != ERR_OK)
 		return false;
 	while (next_line(&text, &line))
 		while (next_word(&line, &word))
@@ -336,7 +315,7 @@ static bool is_ours_alone(const char *path, const pid_t *engine, size_t count)
 
 	if (text_format(file, sizeof(file), "%s/cgroup.procs", path) !=
 		    ERR_OK ||
-	    read_file(file, buffer, sizeof(buffer), &text) != ERR_OK)
+	    file_read(file, buffer, sizeof(buffer), &text) != ERR_OK)
 		return false;
 	while (next_line(&text, &line)) {
 		if (text_parse_u64(line, 0, INT32_MAX, &pid) != ERR_OK)
@@ -553,7 +532,7 @@ bool cgroup_was_out_of_memory(const struct cgroups *g, const char *name)
 	if (!g->usable ||
 	    text_format(path, sizeof(path), "%s/%s%s/memory.events", g->parent,
 			g->prefix, name) != ERR_OK ||
-	    read_file(path, buffer, sizeof(buffer), &text) != ERR_OK)
+	    file_read(path, buffer, sizeof(buffer), &text) != ERR_OK)
 		return false;
 	while (next_line(&text, &line))
 		if (next_word(&line, &word) && span_is(word, "oom_kill"))

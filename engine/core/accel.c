@@ -22,6 +22,7 @@
 
 #include "engine/base/log.h"
 #include "engine/core/image_list.h"
+#include "engine/core/process.h"
 
 #define PROBE_DEADLINE_NS (4ull * 1000000000ull)
 #define CACHE_MAX_BYTES   2048u
@@ -108,17 +109,10 @@ enum err accel_open_image(const struct engine *e, const char *name, int *ret_fd)
 /* What the verdict holds for: this boot and this QEMU. */
 static void cache_key(char *ret_key, size_t cap_bytes)
 {
-	char boot_id[64] = "unknown";
+	char boot_id[PROCESS_BOOT_BYTES];
 	struct stat st = {0};
-	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
 
-	if (fd >= 0) {
-		ssize_t n = read(fd, boot_id, sizeof(boot_id) - 1);
-
-		boot_id[n > 0 ? n : 0] = '\0';
-		boot_id[strcspn(boot_id, "\n")] = '\0';
-		close(fd);
-	}
+	process_boot_id(boot_id);
 	if (stat(QEMU_PATH, &st) < 0)
 		st.st_size = 0;
 	(void)snprintf(ret_key, cap_bytes, "%s %jd %jd", boot_id,

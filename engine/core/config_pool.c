@@ -149,9 +149,3 @@ const char *config_pool_setting(const struct config *config, size_t index,
 		       *number_of(&pool, &numbers[index - 2]));
 	return numbers[index - 2].key;
 }
-
-/** config_pool_start_text() - The word that the file has for it */
-const char *config_pool_start_text(enum config_pool_start start)
-{
-	return start_names[start];
-}

@@ -8,12 +8,12 @@
  */
 #include "engine/core/host_memory.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "engine/base/cgroup.h"
+#include "engine/base/file.h"
 #include "engine/base/text.h"
 
 /* The line "KEY:   123 kB"; exactly one. */
@@ -94,28 +94,6 @@ enum err host_memory_parse_statm(struct span statm, uint64_t page_bytes,
 	return ERR_OK;
 }
 
-static enum err read_whole(const char *path, uint8_t *buffer, size_t cap_bytes,
-			   struct span *ret_text)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t have = 0;
-	ssize_t n = 1;
-
-	if (fd < 0)
-		return ERR_NOT_FOUND;
-	while (n > 0 && have < cap_bytes) {
-		n = read(fd, buffer + have, cap_bytes - have);
-		have += n > 0 ? (size_t)n : 0;
-	}
-	close(fd);
-	if (n < 0)
-		return ERR_SYS;
-	if (have == cap_bytes)
-		return ERR_LIMIT;
-	*ret_text = span_of(buffer, have);
-	return ERR_OK;
-}
-
 /**
  * host_memory_available() - What is left, of the machine or of its cgroup
  * @proc_dir:	"/proc"; tests pass their own
@@ -132,7 +110,7 @@ enum err host_memory_available(const char *proc_dir, uint64_t *ret_mib)
 	enum err e = text_format(path, sizeof(path), "%s/meminfo", proc_dir);
 
 	if (e == ERR_OK)
-		e = read_whole(path, buffer, sizeof(buffer), &text);
+		e = file_read(path, buffer, sizeof(buffer), &text);
 	if (e == ERR_OK)
 		e = host_memory_parse(text, &machine);
 	if (e != ERR_OK)
@@ -168,7 +146,7 @@ enum err host_memory_of(const char *proc_dir, uint32_t pid, uint64_t *ret_mib)
 		text_format(path, sizeof(path), "%s/%u/statm", proc_dir, pid);
 
 	if (e == ERR_OK)
-		e = read_whole(path, buffer, sizeof(buffer), &text);
+		e = file_read(path, buffer, sizeof(buffer), &text);
 	if (e == ERR_OK)
 		e = host_memory_parse_statm(text,
 					    (uint64_t)sysconf(_SC_PAGESIZE),

@@ -118,6 +118,7 @@ static enum err add_layer(struct file_list *list, const char *folder, bool own,
 	return e;
 }
 
+/* What cannot be looked at counts: reading it then says why not. */
 static bool has_policy(const char *folder)
 {
 	static const char *const names[] = {POLICY_FILE_NAME,
@@ -125,9 +126,10 @@ static bool has_policy(const char *folder)
 	char path[PATHS_MAX_BYTES];
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (paths_join(folder, names[i], path, sizeof(path)) ==
-			    ERR_OK &&
-		    access(path, F_OK) == 0)
+		if (paths_join(folder, names[i], path, sizeof(path)) !=
+			    ERR_OK ||
+		    access(path, F_OK) == 0 ||
+		    (errno != ENOENT && errno != ENOTDIR))
 			return true;
 	return false;
 }

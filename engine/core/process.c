@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "engine/base/file.h"
 #include "engine/base/text.h"
 
 #define STAT_MAX_BYTES 1024u
@@ -61,19 +62,14 @@ enum err process_parse_started(struct span stat, uint64_t *ret_started)
 enum err process_started(pid_t pid, uint64_t *ret_started)
 {
 	char path[64], text[STAT_MAX_BYTES];
-	ssize_t n;
-	int fd;
+	struct span stat;
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
+	/* It may end between the two calls, too. */
+	if (file_read(path, text, sizeof(text), &stat) != ERR_OK ||
+	    stat.len_bytes == 0)
 		return ERR_NOT_FOUND;
-	n = read(fd, text, sizeof(text));
-	close(fd);
-	/* It ended between the two calls. */
-	if (n <= 0)
-		return ERR_NOT_FOUND;
-	return process_parse_started(span_of(text, (size_t)n), ret_started);
+	return process_parse_started(stat, ret_started);
 }
 
 /**
@@ -110,17 +106,14 @@ enum err process_open(pid_t pid, uint64_t started, int *ret_fd)
 /** process_boot_id() - Name of this boot of the host; "unknown" without one */
 void process_boot_id(char ret_id[PROCESS_BOOT_BYTES])
 {
-	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	ssize_t n = -1;
+	struct span id;
 
-	if (fd >= 0) {
-		n = read(fd, ret_id, PROCESS_BOOT_BYTES - 1);
-		close(fd);
-	}
-	if (n <= 0) {
+	if (file_read("/proc/sys/kernel/random/boot_id", ret_id,
+		      PROCESS_BOOT_BYTES, &id) != ERR_OK ||
+	    id.len_bytes == 0) {
 		(void)snprintf(ret_id, PROCESS_BOOT_BYTES, "unknown");
 		return;
 	}
-	ret_id[n] = '\0';
+	ret_id[id.len_bytes] = '\0';
 	ret_id[strcspn(ret_id, "\n")] = '\0';
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "engine/base/text.h"
+#include "engine/base/file.h"
 #include "guest/workbench/tools.h"
 
 #define PATH_BYTES  4096
@@ -163,20 +164,6 @@ static void make_folders(char *path)
 	}
 }
 
-static enum err write_all(int fd, struct span s)
-{
-	while (s.len_bytes) {
-		ssize_t n = write(fd, s.data, s.len_bytes);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return ERR_SYS;
-		s = span_of(s.data + n, s.len_bytes - (size_t)n);
-	}
-	return ERR_OK;
-}
-
 static void write_file(const char *path, struct span content,
 		       struct tool_result *result)
 {
@@ -194,7 +181,7 @@ static void write_file(const char *path, struct span content,
 		(void)close(fd);
 		return;
 	}
-	e = ftruncate(fd, 0) == 0 ? write_all(fd, content) : ERR_SYS;
+	e = ftruncate(fd, 0) == 0 ? file_write_all(fd, content) : ERR_SYS;
 	if (e == ERR_OK && close(fd) == 0) {
 		(void)snprintf(result->status, sizeof(result->status),
 			       "%zu bytes", content.len_bytes);

@@ -8,14 +8,13 @@ it. Needs the image `agents` (make image-agents). Minutes under emulation.
 """
 import json
 import os
-import subprocess
 import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 import kenaz  # noqa: E402
-from kenaz import Engine, check, have_image, main  # noqa: E402
+from kenaz import Engine, FakeProvider, check, have_image, main  # noqa: E402
 
 IMAGE = os.environ.get("KENAZ_AGENTS_IMAGE", "agents")
 if not have_image(IMAGE):
@@ -38,43 +37,20 @@ reason = "secrets are not for agents"
 """
 
 
-class Provider:
-    def __init__(self, folder):
-        self.record = os.path.join(folder, "requests.jsonl")
-        self.control = os.path.join(folder, "control")
-        self.process = subprocess.Popen(
-            [sys.executable, os.path.join(HERE, "..", "lib", "fake_provider.py"),
-             "--record", self.record, "--control", self.control,
-             "--seconds", "7200"], stdout=subprocess.PIPE, text=True)
-        self.port = int(self.process.stdout.readline())
-
-    def tell(self, command):
-        with open(self.control, "w") as f:
-            f.write("agent;tool=Bash;tool-input=" + json.dumps(
-                {"command": command, "description": "Do what was asked"}))
-
-    def requests(self):
-        with open(self.record) as f:
-            return [r for r in map(json.loads, f) if r["event"] == "request"]
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
+def tell(command):
+    """Have the provider answer with a call of Bash."""
+    with open(control, "w") as f:
+        f.write("agent;tool=Bash;tool-input=" + json.dumps(
+            {"command": command, "description": "Do what was asked"}))
 
 
 engine = Engine(policy=POLICY)
-provider = Provider(engine.folder)
-engine.write("kenaz.toml", """
-[[provider]]
-name = "anthropic"
-kind = "anthropic"
-secret = "anthropic"
-endpoint = "http://127.0.0.1:%d"
-allow_http = true
-
+control = os.path.join(engine.folder, "control")
+provider = FakeProvider(engine.folder, "--control", control, seconds=7200)
+engine.write("kenaz.toml", provider.config("""
 [limits]
 session_memory_max_mib = 4096
-""" % provider.port)
+"""))
 engine.start()
 engine.set_secret("anthropic", "sk-test-claude-code")
 session, owner, started = engine.session(image=IMAGE, memory_mib=MEMORY_MIB)
@@ -105,7 +81,7 @@ def the_package_is_the_registry_s_own():
 
 
 def a_task_is_completed_in_the_vm_and_its_call_is_in_the_log():
-    provider.tell(COMMAND)
+    tell(COMMAND)
     answer = claude("Write %s into made.txt in your home and show it." % SAID)
     check(not answer["is_error"], answer)
     check("The tool said: " + SAID in answer["result"], answer["result"])
@@ -122,7 +98,7 @@ def a_task_is_completed_in_the_vm_and_its_call_is_in_the_log():
 
 
 def a_denied_call_becomes_a_refusal_that_it_reports():
-    provider.tell("cat /home/agent/secrets")
+    tell("cat /home/agent/secrets")
     before = len(engine.events(session=session, kind="tool.invoked"))
     answer = claude("Show me the secrets in your home.")
     check("test.no-touching-secrets" in answer["result"], answer)

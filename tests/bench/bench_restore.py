@@ -5,15 +5,14 @@
 restore_ms: vm_spawn to the receipt of a hello, the memory copied ahead, as a
 pool has it. restore_ratio: the same over a cold start from vm_spawn to its
 receipt, in turns in the same run. The notes have the whole way from
-launch_start on, with the copy in it, and what is left for a clone that was
-loaded ahead and held. Emulation on both sides. Prints one JSON object.
+launch_start on, with the copy in it. Emulation on both sides. Prints one JSON
+object.
 """
 import json
 import os
 import random
 import statistics
 import sys
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
@@ -30,9 +29,9 @@ COLDS = 2 if QUICK else 7
 MEMORY_MIB = 512
 
 
-def prepared(mode, template=None, hold=False):
+def prepared(mode, template=None):
     launch = Launch(PROGRAM, IMAGE, memory=MEMORY_MIB, mode=mode,
-                    template=template, hold=hold)
+                    template=template)
     launch.start()
     began = launch.begin
     launch.until(lambda: launch.fingerprint or launch.exited, DEADLINE)
@@ -66,18 +65,6 @@ def started(mode, template=None, ahead=False):
     return (now - spawned) / 1e6, (now - began) / 1e6
 
 
-def claimed(template):
-    """Milliseconds from vm_resume of a held clone to the receipt."""
-    launch, _ = prepared(RESTORE, template, hold=True)
-    launch.spawn()
-    launch.until(lambda: "loaded" in launch.stages or launch.exited, DEADLINE)
-    began = time.monotonic_ns()
-    launch.resume()
-    now = greeted(launch)
-    close(launch)
-    return (now - began) / 1e6
-
-
 def make():
     launch, _ = prepared(MAKE)
     launch.spawn()
@@ -93,11 +80,10 @@ def main():
         sys.exit("bench_restore: no image; run 'make image'")
     template = make()
     started(RESTORE, template)  # page cache
-    restores, wholes, colds, claims = [], [], [], []
+    restores, wholes, colds = [], [], []
     turns = [lambda: restores.append(started(RESTORE, template, True))]
     turns = turns * ROUNDS
     turns += [lambda: wholes.append(started(RESTORE, template))] * ROUNDS
-    turns += [lambda: claims.append(claimed(template))] * ROUNDS
     turns += [lambda: colds.append(started(COLD))] * COLDS
     random.shuffle(turns)
     for turn in turns:
@@ -112,12 +98,10 @@ def main():
             "note": "median of %d (minimum %.1f): vm_spawn to the receipt, "
                     "emulation, %d MiB, %d MiB copied ahead; %.1f ms "
                     "(minimum %.1f) from launch_start on, copy and checks "
-                    "included; %.1f ms (minimum %.1f) from vm_resume "
-                    "on when loaded ahead; template made in %.2f s"
+                    "included; template made in %.2f s"
                     % (ROUNDS, min(r[0] for r in restores), MEMORY_MIB,
                        template.used >> 20, whole, min(w[1] for w in wholes),
-                       statistics.median(claims),
-                       min(claims), template.took_ns / 1e9)},
+                       template.took_ns / 1e9)},
         "restore_ratio": {
             "value": round(restore / cold, 4), "unit": "ratio",
             "baseline": round(cold / 1e3, 3), "target": 0.125,

@@ -41,6 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
-/* sources: engine/base/buf.c engine/base/err.c engine/base/log.c
+/* sources: engine/base/buf.c engine/base/err.c engine/base/file.c
+ * engine/base/log.c
  * engine/base/text.c engine/base/json.c engine/base/json_text.c
  * engine/base/jsonw.c engine/core/process.c engine/core/session_record.c */

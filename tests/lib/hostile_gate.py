@@ -50,11 +50,13 @@ def wait_for(kind):
                 return payload
 
 
-def ask(request, body=b"", stated=None, fd=None, results=b"", query=""):
+def ask(request, body=b"", stated=None, fd=None, results=b"", query="",
+        attempt=1, prepared=0):
     payload = struct.pack("<QHH", request, 1, 1) + lp("scripted") + b"\0"
     payload += lp(query) + lp(b"") + lp(b"") + lp(b"") + lp(results) + lp("x")
     payload += struct.pack("<Q", len(body) if stated is None else stated)
     payload += hashlib.sha256(body).digest() + lp(b"" if fd is not None else body)
+    payload += struct.pack("<HB", attempt, prepared) + lp(b"") + struct.pack("<IB", 0, 0)
     send(ASK, payload, () if fd is None else (fd,))
 
 
@@ -91,6 +93,8 @@ def main():
         ask(1, b"", stated=100000)
     elif what == "two bodies":
         ask(1, b"{}", fd=memfd(2, True), stated=2)
+    elif what == "an attempt nobody asked for":
+        ask(1, b"{}", attempt=2)
     elif what == "unsealed body":
         ask(1, bytes(20000), fd=memfd(20000, False))
     elif what == "tools of no request":

@@ -22,7 +22,7 @@ STREAM_CONNECT, STREAM_CONNECTED, STREAM_EGRESS, VM_STOP = 67, 68, 69, 70
 GUEST_STREAM = 71
 IMAGE_KEYS = 125
 LAUNCH_DISK, VM_DISK, VM_DISK_FAILED = 120, 121, 122
-VM_TEMPLATE, VM_RESUME = 130, 132
+VM_TEMPLATE = 130
 COLD, MAKE, RESTORE = 0, 1, 2
 STAGES = {1: "verified", 2: "spawned", 3: "qmp", 4: "driver", 5: "connected",
           6: "copied", 7: "loaded", 8: "resumed", 9: "booted"}
@@ -49,6 +49,20 @@ def sign_image(program, image):
     subprocess.run([os.path.join(top, "bin", "kenaz"), "-q", "image", "sign",
                     "--key", os.path.join(top, "image-key"), image],
                    check=True)
+
+
+def gone(pid, seconds=20.0):
+    """Whether a process ends within the deadline."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            with open("/proc/%d/stat" % pid) as f:
+                if f.read().rsplit(")", 1)[1].split()[0] == "Z":
+                    return True
+        except OSError:
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def blocking(fd):
@@ -147,14 +161,12 @@ class Template:
 class Launch:
     """A kenaz-launch and what it has told so far.
 
-    mode is COLD, MAKE or RESTORE; the last needs template, and hold makes it
-    wait for resume().
+    mode is COLD, MAKE or RESTORE; the last needs template.
     """
 
     def __init__(self, program, image, memory=256, vcpus=1, accelerator="tcg",
                  cid=3, name="mini", arguments=(), before=None, mode=COLD,
-                 hold=False, template=None, disk=None,
-                 trusted=True):
+                 template=None, disk=None, trusted=True):
         ours, theirs = socket.socketpair(socket.AF_UNIX,
                                          socket.SOCK_SEQPACKET)
         gate, gate_theirs = socket.socketpair(socket.AF_UNIX,
@@ -187,7 +199,7 @@ class Launch:
         self.core.send(IMAGE_KEYS, struct.pack("<I", len(raw)) + raw)
         self.disk = disk  # (folder, MiB) for the session's changes
         self.disks = self.disk_failed = None
-        self.mode, self.hold, self.template = mode, hold, template
+        self.mode, self.template = mode, template
         self.made = None
         self.begin = time.monotonic_ns()
 
@@ -201,7 +213,7 @@ class Launch:
         memory, vcpus, accelerator, cid, name = self.config
         payload = (text("0123456789AB") + text(name) +
                    struct.pack("<II", memory, vcpus) + text(accelerator) +
-                   struct.pack("<IBB", cid, self.mode, self.hold))
+                   struct.pack("<IB", cid, self.mode))
         payload += self.template.digest if self.template else bytes(32)
         if self.disk:
             self.give_disk()
@@ -222,9 +234,6 @@ class Launch:
     def spawn(self):
         self.begin = time.monotonic_ns()
         self.core.send(VM_SPAWN)
-
-    def resume(self):
-        self.core.send(VM_RESUME)
 
     def stop(self, kill=False):
         self.core.send(VM_STOP, bytes([kill]))

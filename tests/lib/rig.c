@@ -23,8 +23,9 @@
 
 #include "engine/base/text.h"
 
-#define FIRST_FD 3
-#define ARGS_MAX 32
+#define FIRST_FD             3
+#define ARGS_MAX             32
+#define SERVER_ARGUMENTS_MAX 12
 
 static void on_tick(uv_timer_t *timer)
 {
@@ -155,22 +156,38 @@ static bool read_port(int fd, uint16_t *ret_port)
 bool rig_provider_start(struct rig_provider *p, const char *dir,
 			const char *behave, const char *tls_pem)
 {
+	const char *const arguments[] = {
+		"tests/lib/fake_provider.py", "--behave", behave,
+		tls_pem ? "--tls" : NULL,     tls_pem,    NULL};
+
+	return rig_server_start(p, dir, arguments);
+}
+
+/* A Python server that prints its port; arguments begin with its path. */
+bool rig_server_start(struct rig_provider *p, const char *dir,
+		      const char *const *arguments)
+{
+	const char *argv[SERVER_ARGUMENTS_MAX + 5] = {"python3"};
+	static unsigned started;
+	size_t n = 1;
 	int in[2], out[2];
 	bool ok;
 
-	if (snprintf(p->record, sizeof(p->record), "%s/record-%p.jsonl", dir,
-		     (void *)p) < 0)
+	if (snprintf(p->record, sizeof(p->record), "%s/record-%u.jsonl", dir,
+		     ++started) < 0)
 		return false;
+	while (*arguments && n < SERVER_ARGUMENTS_MAX)
+		argv[n++] = *arguments++;
+	argv[n++] = "--stdin-ends";
+	argv[n++] = "--record";
+	argv[n++] = p->record;
 	if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
 		return false;
 	p->pid = fork();
 	if (p->pid == 0) {
 		(void)dup2(in[0], 0);
 		(void)dup2(out[1], 1);
-		execlp("python3", "python3", "tests/lib/fake_provider.py",
-		       "--stdin-ends", "--record", p->record, "--behave",
-		       behave, tls_pem ? "--tls" : (char *)NULL, tls_pem,
-		       (char *)NULL);
+		execvp("python3", (char *const *)(uintptr_t)argv);
 		_exit(127);
 	}
 	(void)close(in[0]);

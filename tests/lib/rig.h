@@ -32,6 +32,8 @@ int rig_temp_dir(char *ret_path, size_t cap_bytes);
 void rig_remove_dir(const char *path);
 bool rig_provider_start(struct rig_provider *p, const char *dir,
 			const char *behave, const char *tls_pem);
+bool rig_server_start(struct rig_provider *p, const char *dir,
+		      const char *const *arguments);
 void rig_provider_stop(struct rig_provider *p);
 size_t rig_count_in_file(const char *path, const char *text);
 

@@ -5,36 +5,7 @@
 export XDG_CONFIG_HOME=$PWD/config XDG_STATE_HOME=$PWD/state
 export XDG_RUNTIME_DIR=$PWD/run KENAZ_IMAGE_DIR=/kenaz/image HOME=$PWD
 groups=/sys/fs/cgroup/kenaz
-failed=0
-
-ok() {
-	echo "ok $*"
-}
-
-not_ok() {
-	echo "not ok $*"
-	failed=1
-}
-
-# is TEXT WANTED GOT
-is() {
-	if [ "$2" = "$3" ]; then
-		ok "$1"
-	else
-		not_ok "$1: $3 instead of $2"
-	fi
-}
-
-# until_true SECONDS COMMAND...
-until_true() {
-	left=$1
-	shift
-	while ! "$@" >/dev/null 2>&1; do
-		left=$((left - 1))
-		[ "$left" -gt 0 ] || return 1
-		sleep 1
-	done
-}
+. /kenaz/lib/checks.sh
 
 no_group() {
 	[ -z "$(ls -d "$groups"/kenaz-* 2>/dev/null)" ]
@@ -49,18 +20,22 @@ start_engine() {
 start_session() {
 	kenaz session start --memory 128 >session 2>session.err
 	id=$(grep -oE '[a-z0-9]{12}' session | head -n 1)
-	group=$(ls -d "$groups"/kenaz-*-"$id" 2>/dev/null)
-	if [ -z "$id" ] || [ -z "$group" ]; then
+	kenaz session show "$id" -o json >shown 2>>session.err
+	vm=$(sed -n 's/.*"vm":[^"]*"\([a-z0-9]*\)".*/\1/p' shown)
+	group=$(ls -d "$groups"/kenaz-*-"$vm" 2>/dev/null)
+	if [ -z "$vm" ] || [ -z "$group" ]; then
 		not_ok "a session starts in a cgroup of its own"
 		sed 's/^/#   /' session.err kenazd.log | tail -n 30
+		kill "$engine"
+		wait "$engine"
 		exit 1
 	fi
 }
 
 mkdir -p config/kenaz state run "$groups"
 chmod 700 config config/kenaz state run
-printf '[engine]\naccelerator = "tcg"\ncgroup = "%s"\n[limits]\nboot_s = 1200\n' \
-	"$groups" >config/kenaz/kenaz.toml
+printf '[engine]\naccelerator = "tcg"\ncgroup = "%s"\n[limits]\nboot_s = 1200\n
+[pool]\nstart = "cold"\n' "$groups" >config/kenaz/kenaz.toml
 start_engine
 start_session
 ok "a session starts in a cgroup of its own"

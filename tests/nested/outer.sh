@@ -2,18 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # outer.sh - the outer guest offers what the other nested tests stand on
 # seconds: 60
-failed=0
-
-check() {
-	text=$1
-	shift
-	if "$@"; then
-		echo "ok $text"
-	else
-		echo "not ok $text"
-		failed=1
-	fi
-}
+. /kenaz/lib/checks.sh
 
 controllers() {
 	for c in cpu memory pids io; do

@@ -9,49 +9,7 @@
 probe=/kenaz/tests/vsock_probe
 export XDG_CONFIG_HOME=$PWD/config XDG_STATE_HOME=$PWD/state
 export XDG_RUNTIME_DIR=$PWD/run KENAZ_IMAGE_DIR=/kenaz/image HOME=$PWD
-failed=0
-
-ok() {
-	echo "ok $*"
-}
-
-not_ok() {
-	echo "not ok $*"
-	failed=1
-}
-
-# check TEXT COMMAND... - the command succeeds
-check() {
-	text=$1
-	shift
-	if "$@" >last 2>&1; then
-		ok "$text"
-	else
-		not_ok "$text"
-		sed 's/^/#   /' last | head -n 20
-	fi
-}
-
-# holds TEXT PATTERN FILE - a file has a line like that
-holds() {
-	if grep -q -- "$2" "$3"; then
-		ok "$1"
-	else
-		not_ok "$1"
-		sed 's/^/#   /' "$3" | head -n 20
-	fi
-}
-
-# until_true SECONDS COMMAND...
-until_true() {
-	left=$1
-	shift
-	while ! "$@" >/dev/null 2>&1; do
-		left=$((left - 1))
-		[ "$left" -gt 0 ] || return 1
-		sleep 1
-	done
-}
+. /kenaz/lib/checks.sh
 
 write_config() {
 	printf '[engine]\naccelerator = "tcg"\nvsock = "%s"\n' "$1"

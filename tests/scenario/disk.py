@@ -182,23 +182,26 @@ def root_that_changes_under_a_guest_is_noticed():
     engine.stop()
 
 
-def damaged_root_does_not_boot():
-    for what in ("data", "tree"):
-        copy = copy_of_image()
-        root = os.path.join(copy, "root.squashfs")
-        with open(os.path.join(copy, "manifest.json")) as f:
-            text = f.read()
-        tree = int(text.split('"hash_offset_bytes": ')[1].split(",")[0])
-        flip(root, 0 if what == "data" else tree)
-        engine = engine_with(image=copy)
-        try:
-            engine.session()
-            check(False, "a root with a damaged %s boots" % what)
-        except Refused as refused:
-            check("root image cannot be mounted" in refused.message,
-                  refused.message)
-        nothing_is_left()
-        engine.stop()
+def damaged_root_does_not_boot(what="data"):
+    copy = copy_of_image()
+    root = os.path.join(copy, "root.squashfs")
+    with open(os.path.join(copy, "manifest.json")) as f:
+        text = f.read()
+    tree = int(text.split('"hash_offset_bytes": ')[1].split(",")[0])
+    flip(root, 0 if what == "data" else tree)
+    engine = engine_with(image=copy)
+    try:
+        engine.session()
+        check(False, "a root with a damaged %s boots" % what)
+    except Refused as refused:
+        check("root image cannot be mounted" in refused.message,
+              refused.message)
+    nothing_is_left()
+    engine.stop()
+
+
+def damaged_tree_does_not_boot():
+    damaged_root_does_not_boot("tree")
 
 
 def full_host_is_an_error_of_the_guest():
@@ -230,7 +233,7 @@ def full_host_is_an_error_of_the_guest():
     engine.stop()
 
 
-def without_room_or_disk():
+def without_room_there_is_no_start():
     engine = engine_with(disk_mib=1 << 20)
     try:
         engine.session()
@@ -239,6 +242,9 @@ def without_room_or_disk():
         check("image disk needs a disk of 1048576 MiB" in refused.message and
               "limits.disk_mib" in refused.message, refused.message)
     engine.stop()
+
+
+def without_a_disk_changes_stay_in_memory():
     engine = engine_with(disk_mib=0)
     session, owner, _ = engine.session()
     code, text = sh(engine, session, "echo in memory >x && cat x;"
@@ -255,8 +261,10 @@ try:
          disk_is_gone_when_everything_is_killed,
          root_that_changes_under_a_guest_is_noticed,
          damaged_root_does_not_boot,
-         full_host_is_an_error_of_the_guest,
-         without_room_or_disk)
+         without_room_there_is_no_start,
+         depth=(damaged_tree_does_not_boot,
+                full_host_is_an_error_of_the_guest,
+                without_a_disk_changes_stay_in_memory))
 finally:
     if own_fs:
         libc.umount2(disks.encode(), 2)

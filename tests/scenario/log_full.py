@@ -11,7 +11,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
-from kenaz import Engine, Refused, check, main, wait_for  # noqa: E402
+from kenaz import Engine, FakeProvider, Refused, check, main  # noqa: E402
 
 # The log's folder is a small file system of its own, in a mount namespace
 # that the engine shares with the helper that fills it.
@@ -23,40 +23,12 @@ if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode != 
     sys.exit(77)
 
 
-class Provider:
-    def __init__(self, folder):
-        self.record = os.path.join(folder, "requests.jsonl")
-        self.process = subprocess.Popen(
-            [sys.executable, os.path.join(HERE, "..", "lib", "fake_provider.py"),
-             "--record", self.record, "--seconds", "280"],
-            stdout=subprocess.PIPE, text=True)
-        self.port = int(self.process.stdout.readline())
-
-    def count(self):
-        try:
-            with open(self.record) as f:
-                return sum(1 for r in map(json.loads, f) if "headers" in r)
-        except OSError:
-            return 0
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
-
-
 def start(size="48m"):
     engine = Engine(mock=True, wrap=WRAP)
     engine.env.update(KZ_LOG=os.path.join(engine.state, "log"), KZ_SIZE=size, KZ_COPY="")
     os.makedirs(engine.state, mode=0o700, exist_ok=True)
-    provider = Provider(engine.folder)
-    engine.write("kenaz.toml", """
-[[provider]]
-name = "anthropic"
-kind = "anthropic"
-secret = "anthropic"
-endpoint = "http://127.0.0.1:%d"
-allow_http = true
-""" % provider.port)
+    provider = FakeProvider(engine.folder)
+    engine.write("kenaz.toml", provider.config())
     engine.start()
     engine.set_secret("anthropic", "sk-test-0123456789abcdef0123456789")
     return engine, provider
@@ -96,11 +68,11 @@ def ask(engine, session):
 
 
 def refused_everywhere(engine, session, provider, sealed=True):
-    count = provider.count()
+    count = len(provider.requests())
     status, text = ask(engine, session)
     check(status >= 500 or status == 429, "the request was answered %d %r" % (status, text))
     check("log" in text, "the refusal does not name the log: %r" % text)
-    check(provider.count() == count, "something was sent")
+    check(len(provider.requests()) == count, "something was sent")
     if not sealed:
         return
     try:

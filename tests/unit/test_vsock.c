@@ -114,7 +114,7 @@ static void reset_is_never_answered(void **state)
 	send_op(VSOCK_OP_RST, 5000, PORT);
 	expect_silence();
 	expect_end(accepted_fd);
-	assert_int_equal(vsock_stream_count(dev), 0);
+	assert_int_equal(dev->streams, 0);
 }
 
 static void data_without_stream_is_reset(void **state)
@@ -133,7 +133,7 @@ static void second_request_resets_the_stream(void **state)
 	send_op(VSOCK_OP_REQUEST, 5000, PORT);
 	(void)expect_op(VSOCK_OP_RST);
 	expect_end(accepted_fd);
-	assert_int_equal(vsock_stream_count(dev), 0);
+	assert_int_equal(dev->streams, 0);
 	/* The ports are free again. */
 	open_stream(5000);
 }
@@ -266,7 +266,7 @@ static void readable_on_rx_breaks_the_device(void **state)
 	send_op(VSOCK_OP_REQUEST, 5000, PORT);
 	assert_non_null(failed_why);
 	/* Everything is over, nothing leaks, and it stays that way. */
-	assert_int_equal(vsock_stream_count(dev), 0);
+	assert_int_equal(dev->streams, 0);
 	expect_end(accepted_fd);
 	assert_int_equal(vsock_connect(dev, 5, 1, 0), ERR_STATE);
 }
@@ -345,7 +345,7 @@ static void host_close_ends_cleanly(void **state)
 	assert_int_equal(h.flags, VSOCK_SHUTDOWN_BOTH);
 	send_op(VSOCK_OP_RST, 5000, PORT);
 	expect_silence();
-	assert_int_equal(vsock_stream_count(dev), 0);
+	assert_int_equal(dev->streams, 0);
 }
 
 static void guest_that_ignores_a_close_is_reset(void **state)
@@ -358,11 +358,11 @@ static void guest_that_ignores_a_close_is_reset(void **state)
 	run();
 	(void)expect_op(VSOCK_OP_SHUTDOWN);
 	assert_true(vsock_expire(dev, 2 * SECOND_NS));
-	assert_int_equal(vsock_stream_count(dev), 1);
+	assert_int_equal(dev->streams, 1);
 	assert_false(vsock_expire(dev, SECOND_NS + VSOCK_CLOSE_MAX_NS));
 	run();
 	(void)expect_op(VSOCK_OP_RST);
-	assert_int_equal(vsock_stream_count(dev), 0);
+	assert_int_equal(dev->streams, 0);
 }
 
 static void guest_close_is_answered_by_reset(void **state)
@@ -381,7 +381,7 @@ static void guest_close_is_answered_by_reset(void **state)
 	(void)expect_op(VSOCK_OP_RST);
 	assert_int_equal(read(accepted_fd, got, sizeof(got)), 3);
 	assert_int_equal(read(accepted_fd, got, sizeof(got)), 0);
-	assert_int_equal(vsock_stream_count(dev), 0);
+	assert_int_equal(dev->streams, 0);
 }
 
 static void buffered_bytes_survive_the_guests_close(void **state)
@@ -404,7 +404,7 @@ static void buffered_bytes_survive_the_guests_close(void **state)
 	h.flags = VSOCK_SHUTDOWN_BOTH;
 	fake_send(&fake, &h, NULL, 0);
 	run();
-	assert_int_equal(vsock_stream_count(dev), 1);
+	assert_int_equal(dev->streams, 1);
 	while ((n = read(accepted_fd, got, sizeof(got))) > 0) {
 		size_t i;
 
@@ -416,7 +416,7 @@ static void buffered_bytes_survive_the_guests_close(void **state)
 	}
 	assert_int_equal(n, 0);
 	assert_int_equal(total, want);
-	assert_int_equal(vsock_stream_count(dev), 0);
+	assert_int_equal(dev->streams, 0);
 }
 
 static void credit_is_given_back_as_the_host_reads(void **state)
@@ -481,7 +481,7 @@ static void ignoring_our_credit_is_reset(void **state)
 			reset |= h.op == VSOCK_OP_RST;
 	}
 	assert_true(reset);
-	assert_int_equal(vsock_stream_count(dev), 0);
+	assert_int_equal(dev->streams, 0);
 }
 
 static void guests_credit_limits_what_is_sent(void **state)
@@ -630,7 +630,7 @@ static void credit_request_flood_is_bounded(void **state)
 		answers++;
 	}
 	assert_in_range(answers, 1, 40);
-	assert_int_equal(vsock_stream_count(dev), 1);
+	assert_int_equal(dev->streams, 1);
 }
 
 static void empty_packets_are_not_queued(void **state)
@@ -725,7 +725,7 @@ static void starved_guest_costs_no_turns(void **state)
 	all_fds[0] = -1;
 	run();
 	assert_int_equal(run(), 0);
-	assert_int_equal(vsock_stream_count(dev), 1);
+	assert_int_equal(dev->streams, 1);
 }
 
 static void spent_credit_and_hangup_cost_no_turns(void **state)
@@ -763,7 +763,7 @@ static void half_close_storm_is_survived(void **state)
 	(void)expect_op(VSOCK_OP_RST);
 	while (fake_receive(&fake, &h, NULL, NULL))
 		assert_int_equal(h.op, VSOCK_OP_RST);
-	assert_int_equal(vsock_stream_count(dev), 0);
+	assert_int_equal(dev->streams, 0);
 	assert_null(failed_why);
 }
 
@@ -831,7 +831,7 @@ static void refused_connect_is_told(void **state)
 	send_op(VSOCK_OP_RST, 1024, h.src_port);
 	assert_int_equal(connected_error, ERR_CLOSED);
 	assert_int_equal(connected_fd, -1);
-	assert_int_equal(vsock_stream_count(dev), 0);
+	assert_int_equal(dev->streams, 0);
 	expect_silence();
 }
 
@@ -847,7 +847,7 @@ static void unanswered_connect_times_out(void **state)
 	assert_int_equal(connected_count, 1);
 	run();
 	(void)expect_op(VSOCK_OP_RST);
-	assert_int_equal(vsock_stream_count(dev), 0);
+	assert_int_equal(dev->streams, 0);
 }
 
 static void data_before_the_answer_is_reset(void **state)
@@ -909,7 +909,7 @@ static void driver_reset_ends_streams(void **state)
 	open_stream(5000);
 	vsock_reset(dev);
 	expect_end(accepted_fd);
-	assert_int_equal(vsock_stream_count(dev), 0);
+	assert_int_equal(dev->streams, 0);
 	expect_silence();
 }
 

@@ -365,7 +365,7 @@ static void memory_of_a_stream_is_bounded(void **state)
 	fake_post_rx(&fake, 0, 64, BUFFER_BYTES);
 	open_stream(5000);
 	/* Nobody reads, and the guest does not care for its credit. */
-	while (vsock_stream_count(dev) == 1) {
+	while (dev->streams == 1) {
 		send_data(5000, block, sizeof(block));
 		total += sizeof(block);
 		while (fake_receive(&fake, &h, NULL, NULL))
@@ -411,7 +411,7 @@ static void connects_have_a_ceiling(void **state)
 	vsock_reset(dev);
 	assert_int_equal(connected_count, VSOCK_STREAMS_MAX);
 	assert_int_equal(connected_error, ERR_CLOSED);
-	assert_int_equal(vsock_stream_count(dev), 0);
+	assert_int_equal(dev->streams, 0);
 }
 
 static void listeners_have_a_ceiling(void **state)
@@ -504,13 +504,13 @@ static void undelivered_bytes_cost_no_turns(void **state)
 	while (TAILQ_FIRST(&dev->all)->ring_len_bytes < 100000)
 		(void)stuff(5000, BLOCK_BYTES);
 	send_flags(VSOCK_SHUTDOWN_BOTH, 5000);
-	assert_int_equal(vsock_stream_count(dev), 1);
+	assert_int_equal(dev->streams, 1);
 	expect_no_turns();
 	/* It ends by itself when the host never reads. */
 	assert_true(vsock_expire(dev, 2 * SECOND_NS));
 	assert_false(vsock_expire(dev, SECOND_NS + VSOCK_DRAIN_MAX_NS));
 	run();
-	assert_int_equal(vsock_stream_count(dev), 0);
+	assert_int_equal(dev->streams, 0);
 	expect_no_turns();
 }
 

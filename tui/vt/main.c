@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "engine/base/log.h"
+#include "engine/base/file.h"
 #include "tui/vt/vt_jail.h"
 #include "tui/vt/vt_parser.h"
 
@@ -28,23 +29,6 @@ struct options {
 	bool sync;
 	bool verbose;
 };
-
-static enum err write_all(int fd, const void *data, size_t len_bytes)
-{
-	const char *at = data;
-
-	while (len_bytes) {
-		ssize_t n = write(fd, at, len_bytes);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return ERR_SYS;
-		at += n;
-		len_bytes -= (size_t)n;
-	}
-	return ERR_OK;
-}
 
 static void print_counters(const struct vt_parser *p)
 {
@@ -60,7 +44,8 @@ static void print_counters(const struct vt_parser *p)
 			       (unsigned long long)p->counters[i],
 			       vt_counter_text((enum vt_counter)i));
 		if (len > 0 &&
-		    write_all(STDERR_FILENO, line, (size_t)len) != ERR_OK)
+		    file_write_all(STDERR_FILENO, span_of(line, (size_t)len)) !=
+			    ERR_OK)
 			return;
 	}
 }
@@ -84,14 +69,14 @@ static enum err filter(const struct options *options, struct vt_parser *p,
 		if (e == ERR_OK && options->sync)
 			e = buf_put_u8(out, 0);
 		if (e == ERR_OK)
-			e = write_all(STDOUT_FILENO, out->data, out->len_bytes);
+			e = file_write_all(STDOUT_FILENO, buf_span(out));
 	}
 	if (e != ERR_OK)
 		return e;
 	buf_reset(out);
 	e = vt_parser_finish(p, out);
 	if (e == ERR_OK)
-		e = write_all(STDOUT_FILENO, out->data, out->len_bytes);
+		e = file_write_all(STDOUT_FILENO, buf_span(out));
 	return e;
 }
 
