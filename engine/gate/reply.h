@@ -38,6 +38,9 @@ struct reply_summary {
 	uint64_t input_tokens, output_tokens;
 	uint64_t cache_read_tokens, cache_write_tokens;
 	uint32_t calls, calls_denied;
+	char dropped[128];  /* what translation left out: "a, b" */
+	bool cost_known;    /* the provider said what it charges */
+	uint64_t cost_uusd; /* millionths of a US dollar */
 };
 
 struct reply_verdict {
@@ -69,6 +72,15 @@ struct reply {
 	size_t held_bytes;        /* memory in use for held parts */
 	const char *error_text;   /* static; why feed or end failed */
 	char upstream_error[256]; /* the provider's own words, escaped */
+	/*
+	 * Set behind the constructor when usage was asked for on the client's
+	 * behalf: what the client did not ask for is left out.
+	 */
+	bool strip_usage;
+	/* Translated replies; else 0 and NULL. Static texts. */
+	unsigned http_status;     /* for the client, once DONE or FAILED */
+	const char *error_type;   /* an error's name in the client's dialect */
+	const char *content_type; /* of what goes to the client */
 };
 
 MUST_CHECK enum err reply_feed(struct reply *r, struct span *in,
