@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "engine/base/text.h"
+#include "engine/gate/anthropic_neutral.h"
 #include "engine/gate/anthropic_reply.h"
 #include "engine/proto/attrs.h"
 
@@ -113,6 +114,20 @@ static void add_tool_name(struct inspection *in, json_ref name)
 		in->n_tools++;
 }
 
+/* A tool that the provider's own programs may call. */
+static enum err inspect_callers(struct inspection *in, json_ref tool)
+{
+	const struct json *j = &in->doc;
+	json_ref callers = json_get(j, tool, "allowed_callers");
+
+	if (!json_is(j, callers, JSON_ARRAY))
+		return ERR_OK;
+	JSON_EACH (j, caller, callers)
+		if (!json_string_is(j, caller, "direct"))
+			return add_feature(in, "code_execution", span_text(""));
+	return ERR_OK;
+}
+
 static enum err inspect_tool(struct inspection *in, json_ref tool)
 {
 	json_ref type = json_get(&in->doc, tool, "type");
@@ -128,7 +143,7 @@ static enum err inspect_tool(struct inspection *in, json_ref tool)
 			return refuse(in, ERR_FORMAT,
 				      "tools: a tool without a name");
 		add_tool_name(in, name);
-		return ERR_OK;
+		return inspect_callers(in, tool);
 	}
 	if (json_text(&in->doc, type, text, sizeof(text)) != ERR_OK)
 		return add_unknown(in, "unknown_tool", type);
@@ -229,6 +244,46 @@ static enum err inspect_addition(struct inspection *in, json_ref block)
 	return add_unknown(in, "unknown_tool", type);
 }
 
+/* Content that the model reads; it makes the provider do nothing more. */
+static bool is_known_content(const struct json *j, json_ref type)
+{
+	static const char *const known[] = {
+		"text",
+		"image",
+		"document",
+		"search_result",
+		"tool_use",
+		"tool_result",
+		"thinking",
+		"redacted_thinking",
+		"server_tool_use",
+		"mcp_tool_use",
+		"tool_reference",
+		"tool_addition",
+		"tool_removal",
+		"compaction",
+		"fallback",
+		"container_upload", /* a feature of its own */
+	};
+	/* What the provider's tools answered in earlier turns. */
+	static const char *const ends[] = {"_result", "_result_error",
+					   "_output"};
+	char name[64];
+	size_t i, len;
+
+	if (json_text(j, type, name, sizeof(name)) != ERR_OK)
+		return false;
+	for (i = 0; i < ARRAY_SIZE(known); i++)
+		if (strcmp(name, known[i]) == 0)
+			return true;
+	len = strlen(name);
+	for (i = 0; i < ARRAY_SIZE(ends); i++)
+		if (len > strlen(ends[i]) &&
+		    strcmp(name + len - strlen(ends[i]), ends[i]) == 0)
+			return true;
+	return false;
+}
+
 static enum err inspect_content(struct inspection *in, json_ref content,
 				unsigned depth);
 
@@ -245,7 +300,9 @@ static enum err inspect_block(struct inspection *in, json_ref block,
 	/* A call's input is the agent's own; nothing in it is fetched. */
 	if (json_string_is(j, type, "tool_use"))
 		return ERR_OK;
-	if (json_string_is(j, type, "tool_addition"))
+	if (!is_known_content(j, type))
+		e = add_unknown(in, "unknown_content", type);
+	if (e == ERR_OK && json_string_is(j, type, "tool_addition"))
 		e = inspect_addition(in, block);
 	if (e == ERR_OK && json_string_is(j, type, "container_upload"))
 		e = add_feature(in, "container", span_text(""));
@@ -304,6 +361,50 @@ static enum err inspect_messages(struct inspection *in)
 	return ERR_OK;
 }
 
+/* What the provider does to the prompt before the model reads it. */
+static enum err inspect_edit(struct inspection *in, json_ref edit)
+{
+	static const struct {
+		const char *prefix; /* before the date */
+		const char *feature;
+	} table[] = {
+		{"clear_tool_uses_", NULL},
+		{"clear_thinking_", NULL},
+		{"compact_", "compaction"},
+	};
+	json_ref type = json_get(&in->doc, edit, "type");
+	char name[64] = "";
+	size_t i, len;
+
+	(void)!json_text(&in->doc, type, name, sizeof(name));
+	for (i = 0; i < ARRAY_SIZE(table); i++) {
+		len = strlen(table[i].prefix);
+		if (strncmp(name, table[i].prefix, len) != 0 ||
+		    !is_date(span_text(name + len)))
+			continue;
+		return table[i].feature ? add_feature(in, table[i].feature,
+						      span_text(""))
+					: ERR_OK;
+	}
+	return add_unknown(in, "unknown_edit", type);
+}
+
+static enum err inspect_edits(struct inspection *in)
+{
+	json_ref edits =
+		json_find(&in->doc, JSON_ROOT, "context_management.edits");
+	enum err e = ERR_OK;
+
+	if (!json_is(&in->doc, edits, JSON_ARRAY))
+		return ERR_OK;
+	JSON_EACH (&in->doc, edit, edits) {
+		e = inspect_edit(in, edit);
+		if (e != ERR_OK)
+			break;
+	}
+	return e;
+}
+
 static enum err inspect_top(struct inspection *in)
 {
 	const struct json *j = &in->doc;
@@ -314,11 +415,14 @@ static enum err inspect_top(struct inspection *in)
 
 	if (!json_is(j, JSON_ROOT, JSON_OBJECT))
 		return refuse(in, ERR_FORMAT, "the body is no JSON object");
-	if (json_text(j, json_get(j, JSON_ROOT, "model"), in->facts->model,
-		      sizeof(in->facts->model)) != ERR_OK ||
-	    in->facts->model[0] == '\0')
+	/* Unless the path named it. */
+	if (in->facts->model[0] == '\0' &&
+	    (json_text(j, json_get(j, JSON_ROOT, "model"), in->facts->model,
+		       sizeof(in->facts->model)) != ERR_OK ||
+	     in->facts->model[0] == '\0'))
 		return refuse(in, ERR_FORMAT,
 			      "model: missing, no text or too long");
+	request_facts_limit(in->facts, j, json_get(j, JSON_ROOT, "max_tokens"));
 	if (stream != JSON_NONE && !json_is(j, stream, JSON_NULL) &&
 	    json_bool(j, stream, &in->facts->stream) != ERR_OK)
 		return refuse(in, ERR_FORMAT, "stream: neither true nor false");
@@ -328,7 +432,10 @@ static enum err inspect_top(struct inspection *in)
 	if (e == ERR_OK && container != JSON_NONE &&
 	    !json_is(j, container, JSON_NULL))
 		e = add_feature(in, "container", span_text(""));
-	return e;
+	/* Files and programs that the provider keeps. */
+	if (e == ERR_OK && json_count(j, json_get(j, container, "skills")))
+		e = add_feature(in, "skills", span_text(""));
+	return e == ERR_OK ? inspect_edits(in) : e;
 }
 
 static enum err put_names(struct buf *b, const char *key, const char *names,
@@ -433,6 +540,14 @@ const struct dialect_ops dialect_anthropic = {
 	.body_new = anthropic_body_new,
 	.error_type = error_type,
 	.put_error = anthropic_put_error,
+	.rewrite = anthropic_rewrite,
+	.read_request = anthropic_read_request,
+	.write_request = anthropic_write_request,
+	.reader_new = anthropic_reader_new,
+	.writer_new = anthropic_writer_new,
+	.stream_type = "text/event-stream",
+	.read_error = anthropic_read_http_error,
+	.error_name = anthropic_error_name,
 };
 
 /** request_facts_init() - Prepare empty facts */

@@ -154,6 +154,28 @@ static void finds_other_provider_side_features(void **state)
 	finds(REQUEST(",\"mcp_servers\":7"), "mcp_servers");
 	finds(REQUEST(",\"container\":\"c_1\""), "container");
 	finds(REQUEST(",\"container\":{\"skills\":[]}"), "container");
+	finds(REQUEST(",\"container\":{\"skills\":[{\"skill_id\":\"pdf\"}]}"),
+	      "container,skills");
+	finds(REQUEST(",\"tools\":[{\"name\":\"n\",\"allowed_callers\":["
+		      "\"direct\"]}]"),
+	      "");
+	finds(REQUEST(",\"tools\":[{\"name\":\"n\",\"allowed_callers\":["
+		      "\"code_execution_20250825\"]}]"),
+	      "code_execution");
+	finds(REQUEST(",\"context_management\":{\"edits\":[{\"type\":"
+		      "\"clear_tool_uses_20250919\"}]}"),
+	      "");
+	finds(REQUEST(",\"context_management\":{\"edits\":[{\"type\":"
+		      "\"compact_20260112\"}]}"),
+	      "compaction");
+	finds(REQUEST(",\"context_management\":{\"edits\":[{\"type\":"
+		      "\"compact_elsewhere\"},{\"type\":7}]}"),
+	      "unknown_edit:compact_elsewhere,unknown_edit:?");
+	finds(CONTENT("{\"type\":\"web_search_tool_result\",\"content\":[{"
+		      "\"type\":\"web_search_result\",\"url\":\"u\"}]}"),
+	      "");
+	finds(CONTENT("{\"type\":\"wire_transfer\"}"),
+	      "unknown_content:wire_transfer");
 	finds(CONTENT("{\"type\":\"image\",\"source\":{\"type\":\"url\","
 		      "\"url\":\"https://x\"}}"),
 	      "url_image");
@@ -161,7 +183,7 @@ static void finds_other_provider_side_features(void **state)
 		      "\"url\":\"https://x\"}}"),
 	      "url_document");
 	finds(CONTENT("{\"type\":\"video\",\"source\":{\"type\":\"url\"}}"),
-	      "url");
+	      "unknown_content:video,url");
 	finds(CONTENT("{\"type\":\"image\",\"source\":{\"type\":\"file\","
 		      "\"file_id\":\"f\"}}"),
 	      "file_id");
