@@ -188,6 +188,10 @@ enum err environment_defaults(struct environment *env,
 		e = set_url(env, "ANTHROPIC_BASE_URL", place->gate_port, "");
 	if (e == ERR_OK)
 		e = set_url(env, "OPENAI_BASE_URL", place->gate_port, "/v1");
+	/* Used only by those that are told to speak Bedrock's dialect. */
+	if (e == ERR_OK)
+		e = set_url(env, "ANTHROPIC_BEDROCK_BASE_URL", place->gate_port,
+			    "");
 	if (e == ERR_OK && !place->is_isolated)
 		e = set_text(env, "KENAZ_NO_ISOLATION", "1");
 	return e;
@@ -212,39 +216,76 @@ static enum err write_file(const char *path, const char *text, unsigned uid)
 	return e;
 }
 
+/* Writes a file into a folder of the home, which is made if need be. */
+static enum err write_home_file(const struct environment_place *place,
+				unsigned uid, const char *folder,
+				const char *name, const char *text)
+{
+	char path[VALUE_MAX_BYTES];
+	int n = snprintf(path, sizeof(path), "%s/%s", place->home, folder);
+
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return ERR_LIMIT;
+	if (mkdir(path, 0755) != 0 && errno != EEXIST)
+		return ERR_SYS;
+	if (geteuid() == 0 && lchown(path, uid, uid) != 0)
+		return ERR_SYS;
+	n = snprintf(path, sizeof(path), "%s/%s/%s", place->home, folder, name);
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return ERR_LIMIT;
+	return write_file(path, text, uid);
+}
+
+/* Codex takes no base URL from the environment. */
+static const char codex_head[] =
+	"model_provider = \"kenaz\"\n"
+	/* It acts at the provider, which the policy denies unless a rule
+	 * allows it; declared by default. */
+	"web_search = \"disabled\"\n\n"
+	"[model_providers.kenaz]\n"
+	"name = \"Kenaz\"\n"
+	"env_key = \"OPENAI_API_KEY\"\n"
+	"wire_api = \"responses\"\n";
+
+/*
+ * AWS's SDKs and programs. In a file and not in variables, nor in the file
+ * "credentials", because agents that find those take Bedrock for what their
+ * user wants.
+ */
+static const char aws_head[] = "[default]\n"
+			       "region = us-east-1\n"
+			       "aws_access_key_id = " DUMMY_KEY "\n"
+			       "aws_secret_access_key = " DUMMY_KEY "\n"
+			       "services = kenaz\n\n"
+			       "[services kenaz]\n"
+			       "bedrock_runtime =\n";
+
 /**
- * environment_write_agent_files() - Write what some agents read from files
+ * environment_write_agent_files() - Write what some programs read from files
  * @place:	Ports and home of this machine
  * @uid:	Owner of the files when run as root
- *
- * Codex takes no base URL from the environment; it reads its providers from
- * a file.
  *
  * Return: ERR_OK; ERR_SYS; ERR_LIMIT.
  */
 enum err environment_write_agent_files(const struct environment_place *place,
 				       unsigned uid)
 {
-	char path[VALUE_MAX_BYTES], config[CONFIG_MAX_BYTES];
-	int n = snprintf(path, sizeof(path), "%s/.codex", place->home);
+	char text[CONFIG_MAX_BYTES];
+	enum err e;
+	int n;
 
-	if (n < 0 || (size_t)n >= sizeof(path) - sizeof("/config.toml"))
-		return ERR_LIMIT;
-	if (mkdir(path, 0755) != 0 && errno != EEXIST)
-		return ERR_SYS;
-	if (geteuid() == 0 && lchown(path, uid, uid) != 0)
-		return ERR_SYS;
-	(void)snprintf(path, sizeof(path), "%s/.codex/config.toml",
-		       place->home);
-	n = snprintf(config, sizeof(config),
-		     "model_provider = \"kenaz\"\n\n"
-		     "[model_providers.kenaz]\n"
-		     "name = \"Kenaz\"\n"
-		     "base_url = \"http://127.0.0.1:%u/v1\"\n"
-		     "env_key = \"OPENAI_API_KEY\"\n"
-		     "wire_api = \"responses\"\n",
+	n = snprintf(text, sizeof(text),
+		     "%sbase_url = \"http://127.0.0.1:%u/v1\"\n", codex_head,
 		     place->gate_port);
-	if (n < 0 || (size_t)n >= sizeof(config))
+	if (n < 0 || (size_t)n >= sizeof(text))
 		return ERR_LIMIT;
-	return write_file(path, config, uid);
+	e = write_home_file(place, uid, ".codex", "config.toml", text);
+	if (e != ERR_OK)
+		return e;
+	n = snprintf(text, sizeof(text),
+		     "%s  endpoint_url = http://127.0.0.1:%u\n", aws_head,
+		     place->gate_port);
+	if (n < 0 || (size_t)n >= sizeof(text))
+		return ERR_LIMIT;
+	return write_home_file(place, uid, ".aws", "config", text);
 }

@@ -4,8 +4,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -198,6 +200,61 @@ static void environment_replaces(void **state)
 	environment_fini(&env);
 }
 
+static bool holds(const char *path, const char *text)
+{
+	char content[1024] = "";
+	FILE *f = fopen(path, "r");
+	size_t n;
+
+	assert_non_null(f);
+	n = fread(content, 1, sizeof(content) - 1, f);
+	content[n] = '\0';
+	fclose(f);
+	return strstr(content, text) != NULL;
+}
+
+/* Agents choose Bedrock by themselves when they find credentials for it. */
+static void offers_bedrock_without_credentials_in_sight(void **state)
+{
+	char home[] = "/tmp/kenaz-environment-XXXXXX", path[256];
+	struct environment_place place = {.gate_port = 4141,
+					  .proxy_port = 4142,
+					  .user = "agent",
+					  .path = "/bin"};
+	struct environment env;
+	bool base = false;
+	size_t i;
+
+	(void)state;
+	assert_non_null(mkdtemp(home));
+	place.home = home;
+	environment_init(&env);
+	assert_int_equal(environment_defaults(&env, &place), ERR_OK);
+	for (i = 0; i < env.count; i++) {
+		assert_int_not_equal(strncmp(env.vars[i], "AWS_", 4), 0);
+		base |= strcmp(env.vars[i], "ANTHROPIC_BEDROCK_BASE_URL="
+					    "http://127.0.0.1:4141") == 0;
+	}
+	assert_true(base);
+	environment_fini(&env);
+	assert_int_equal(environment_write_agent_files(&place, getuid()),
+			 ERR_OK);
+	(void)snprintf(path, sizeof(path), "%s/.codex/config.toml", home);
+	assert_true(holds(path, "base_url = \"http://127.0.0.1:4141/v1\"\n"));
+	(void)unlink(path);
+	(void)snprintf(path, sizeof(path), "%s/.aws/config", home);
+	assert_true(holds(path, "bedrock_runtime =\n"
+				"  endpoint_url = http://127.0.0.1:4141\n"));
+	(void)unlink(path);
+	(void)snprintf(path, sizeof(path), "%s/.aws/credentials", home);
+	assert_int_equal(access(path, F_OK), -1);
+	(void)snprintf(path, sizeof(path), "%s/.aws", home);
+	(void)rmdir(path);
+	(void)snprintf(path, sizeof(path), "%s/.codex", home);
+	(void)rmdir(path);
+	(void)rmdir(home);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -206,6 +263,7 @@ int main(void)
 		cmocka_unit_test(refuses),
 		cmocka_unit_test(limits_arguments_and_variables),
 		cmocka_unit_test(environment_replaces),
+		cmocka_unit_test(offers_bedrock_without_credentials_in_sight),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
