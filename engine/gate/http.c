@@ -32,7 +32,7 @@
 #define TIMER_MAX_MS           1000u
 #define BODY_DISCARD_MAX_BYTES (2 * (uint64_t)BODY_MAX_BYTES)
 #define OUT_KEPT_BYTES         4096u
-#define CALLBACK_BLOCK_BYTES   1024u /* unused with chunked encoding */
+#define CALLBACK_BLOCK_BYTES   256u /* unused with chunked encoding */
 
 /* A connection; its request, if any, has deadlines of its own. */
 struct peer {
@@ -362,6 +362,7 @@ static void check_head(struct http_request *r, const char *method)
 	(void)MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND,
 					  on_header, r);
 	http_head_finish(&r->head, method);
+	http_head_settle(&r->head, &r->target);
 	if (refusal.status)
 		r->head.refusal = refusal;
 }

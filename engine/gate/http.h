@@ -10,14 +10,15 @@
 #include "engine/gate/http_head.h"
 
 #define HTTP_CONNECTIONS_MAX  1100u
-#define HTTP_POOL_BYTES       16384u /* headers and one write, each */
+#define HTTP_POOL_BYTES       8192u /* headers and one write, each */
 #define HTTP_IDLE_MAX_NS      UINT64_C(75000000000) /* between requests */
 #define HTTP_READ_MAX_NS      UINT64_C(120000000000)
 #define HTTP_STALL_MAX_NS     UINT64_C(300000000000) /* guest reads nothing */
 #define HTTP_OUT_HIGH_BYTES   (256u * 1024) /* then the source pauses */
 #define HTTP_OUT_LOW_BYTES    (128u * 1024)
 #define HTTP_OUT_MAX_BYTES    (34u << 20) /* a whole plain reply */
-#define HTTP_BODIES_MAX_BYTES (96u << 20) /* all requests being read */
+#define HTTP_BODIES_MAX_BYTES (96u << 20) /* all requests without answer */
+#define HTTP_FORWARDED_MAX    48u         /* headers of all dialects */
 
 struct http;
 struct MHD_Connection;

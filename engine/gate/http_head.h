@@ -9,8 +9,8 @@
 #include "engine/proto/limits.h"
 
 #define HTTP_HEADERS_MAX          100u
-#define HTTP_HEADERS_MAX_BYTES    12288u
-#define HTTP_FORWARDED_MAX_BYTES  8192u
+#define HTTP_HEADERS_MAX_BYTES    6144u
+#define HTTP_FORWARDED_MAX_BYTES  4096u
 #define HTTP_AGENT_MAX_BYTES      128u
 #define HTTP_QUERY_MAX_BYTES      1024u
 #define HTTP_RESPONSE_HEADERS_MAX 32u
@@ -24,7 +24,9 @@ enum http_action {
 
 struct http_target {
 	enum http_action action;
-	unsigned route; /* enum route */
+	unsigned route;    /* enum route */
+	unsigned dialect;  /* enum dialect: what the client speaks */
+	struct span model; /* in the path, as it was encoded; else empty */
 	struct span query;
 };
 
@@ -38,6 +40,7 @@ struct http_head {
 	unsigned count;
 	size_t bytes;
 	bool has_length, chunked;
+	bool anthropic; /* anthropic-version is there */
 	uint64_t length_bytes;
 	struct buf forwarded;                 /* attrs.h texts: name, value */
 	char agent[HTTP_AGENT_MAX_BYTES + 1]; /* escaped */
@@ -52,6 +55,9 @@ void http_head_finish(struct http_head *h, const char *method);
 
 struct http_refusal http_head_target(const char *method, const char *uri,
 				     struct http_target *ret_target);
-bool http_head_may_return(struct span name);
+void http_head_settle(const struct http_head *h, struct http_target *target);
+MUST_CHECK enum err http_head_model(struct span encoded, char *ret_model,
+				    size_t cap_bytes);
+bool http_head_may_return(struct span name, bool same_dialect);
 
 #endif

@@ -7,11 +7,14 @@
  * Never:   asks for a request that it could not read whole.
  *
  * Theory of operation. A request is read whole by http.c, described to core
- * (infer_ask) and waits. Its grant brings a socket on which the broker's
- * frames arrive (infer_source.c); they pass through the dialect's reply
- * (reply.h) to the guest (infer_end.c). Each state has a deadline and each
- * message the state it belongs to, in the tables below. A client that hangs
- * up ends its request at once: core is told and the broker's socket closed.
+ * (infer_ask) and waits. Where another dialect is spoken with the provider, or
+ * another name for the model, core has the gate make the body for it
+ * (infer_prepare) and is asked again. Its grant brings a socket on which the
+ * broker's frames arrive (infer_source.c); they pass through the dialect's
+ * reply (reply.h) to the guest (infer_end.c). Each state has a deadline and
+ * each message the state it belongs to, in the tables below. A client that
+ * hangs up ends its request at once: core is told and the broker's socket
+ * closed.
  */
 #include "engine/gate/infer_state.h"
 
@@ -43,7 +46,26 @@ static const struct {
 /** infers_forwarded() - Headers that any dialect forwards, lower case */
 const char *const *infers_forwarded(void)
 {
-	return dialect_anthropic.forwarded_headers;
+	static const char *names[HTTP_FORWARDED_MAX + 1];
+	const struct dialect_ops *d;
+	size_t i, k, n = 0;
+
+	for (i = DIALECT_NONE; i <= DIALECT_CONVERSE; i++) {
+		d = dialect_find((enum dialect)i);
+		for (k = 0; d && d->forwarded_headers &&
+			    d->forwarded_headers[k] && n < HTTP_FORWARDED_MAX;
+		     k++) {
+			size_t at = 0;
+
+			while (at < n &&
+			       strcmp(names[at], d->forwarded_headers[k]) != 0)
+				at++;
+			if (at == n)
+				names[n++] = d->forwarded_headers[k];
+		}
+	}
+	names[n] = NULL;
+	return names;
 }
 
 /** infer_drained() - The guest has read: go on reading the response */
@@ -62,7 +84,8 @@ void infer_gone(struct http_request *r)
 	if (!x)
 		return;
 	/* What was used until now counts, although nobody reads the rest. */
-	if (x->reply && x->state != INFER_HELD) {
+	if (x->reply && x->state != INFER_HELD && x->state != INFER_ASKED) {
+		x->retry = RETRY_NONE;
 		infer_set_text(x, ERR_CLOSED, "the client hung up");
 		infer_send_end(x);
 	}
@@ -72,8 +95,15 @@ void infer_gone(struct http_request *r)
 	infer_forget(x);
 }
 
-static enum err send_ask(struct infer *x, const struct request_facts *f)
+/* What an attempt sends. Spans are borrowed. */
+struct asked {
+	struct span body, headers, dropped;
+	bool first, prepared;
+};
+
+static enum err send_ask(struct infer *x, const struct asked *a)
 {
+	const struct request_facts *f = x->facts;
 	struct http_request *r = x->http;
 	struct msg_infer_ask m = {
 		.request = x->request,
@@ -82,27 +112,35 @@ static enum err send_ask(struct infer *x, const struct request_facts *f)
 		.model = span_text(f->model),
 		.stream = f->stream,
 		.query = r->target.query,
-		.headers = buf_span(&r->head.forwarded),
+		.headers = a->headers,
 		.features = buf_span(&f->features),
 		.tools = buf_span(&f->tools),
-		.results = buf_span(&f->results),
+		.results = a->first ? buf_span(&f->results) : span_of(NULL, 0),
 		.agent = span_text(r->head.agent),
-		.body_bytes = r->body.len_bytes,
+		.body_bytes = a->body.len_bytes,
+		.attempt = x->attempt,
+		.prepared = a->prepared ? 1 : 0,
+		.dropped = a->dropped,
+		.max_tokens = (uint32_t)f->max_tokens,
+		.asks_usage = f->asks_usage,
 	};
 	int fd = -1;
 	enum err e = ERR_OK;
 
-	digest_sha256(buf_span(&r->body), m.body_digest);
-	if (r->body.len_bytes <= BODY_INLINE_MAX_BYTES)
-		m.body_inline = buf_span(&r->body);
+	digest_sha256(a->body, m.body_digest);
+	if (a->body.len_bytes <= BODY_INLINE_MAX_BYTES)
+		m.body_inline = a->body;
 	else
-		e = memfd_from_span("request body", buf_span(&r->body), &fd);
+		e = memfd_from_span("request body", a->body, &fd);
 	if (e != ERR_OK)
 		return e;
 	return chan_send_infer_ask(x->set->core, &m, &fd, fd >= 0 ? 1 : 0);
 }
 
-static struct infer *infer_new(struct infers *s, struct http_request *r)
+/* Takes @facts over on success. */
+static struct infer *infer_new(struct infers *s, struct http_request *r,
+			       const struct dialect_ops *dialect,
+			       struct request_facts *facts)
 {
 	struct infer *x = calloc(1, sizeof(*x));
 
@@ -110,9 +148,14 @@ static struct infer *infer_new(struct infers *s, struct http_request *r)
 		return NULL;
 	x->set = s;
 	x->http = r;
-	x->dialect = &dialect_anthropic;
+	x->dialect = dialect;
+	x->facts = facts;
+	x->stream = facts->stream;
+	memcpy(x->model, facts->model, sizeof(x->model));
+	x->attempt = 1;
 	x->request = ++s->next_request;
 	x->fd = -1;
+	x->written_ns = uv_hrtime();
 	buf_init(&x->in, INFER_IN_MAX_BYTES);
 	buf_init(&x->headers, INFER_HEADERS_MAX_BYTES);
 	LIST_INSERT_HEAD(&s->list, x, next);
@@ -122,6 +165,35 @@ static struct infer *infer_new(struct infers *s, struct http_request *r)
 	return x;
 }
 
+/* False when the request was refused. */
+static bool inspect(struct infers *s, struct http_request *r,
+		    const struct dialect_ops *dialect,
+		    struct request_facts *facts)
+{
+	enum err e = ERR_OK;
+
+	if (r->target.model.len_bytes)
+		e = http_head_model(r->target.model, facts->model,
+				    sizeof(facts->model));
+	if (e != ERR_OK) {
+		infer_refuse(r, 400, "the model in the path is malformed");
+		return false;
+	}
+	facts->stream = r->target.route == ROUTE_INVOKE_STREAM ||
+			r->target.route == ROUTE_CONVERSE_STREAM;
+	e = dialect->inspect((enum route)r->target.route, buf_span(&r->body),
+			     &s->seen, facts);
+	if (e == ERR_OK && facts->amend)
+		e = dialect_amend(dialect, &r->body);
+	if (e == ERR_MEMORY)
+		infer_refuse(r, 529, "out of memory");
+	else if (e != ERR_OK)
+		infer_refuse(r, 400,
+			     facts->error_text[0] ? facts->error_text
+						  : err_text(e));
+	return e == ERR_OK;
+}
+
 /**
  * infer_begin() - Describe a whole request to core
  * @s:		Set
@@ -129,35 +201,41 @@ static struct infer *infer_new(struct infers *s, struct http_request *r)
  */
 void infer_begin(struct infers *s, struct http_request *r)
 {
-	struct request_facts facts;
-	struct infer *x = NULL;
-	enum err e;
+	const struct dialect_ops *dialect =
+		dialect_find((enum dialect)r->target.dialect);
+	struct asked ask = {.headers = buf_span(&r->head.forwarded),
+			    .first = true};
+	struct request_facts *facts = NULL;
+	struct infer *x;
 
-	request_facts_init(&facts);
+	if (!dialect || !dialect->inspect) {
+		infer_refuse(r, 501, "this dialect is not spoken here");
+		return;
+	}
 	if (s->count >= s->requests_max) {
 		infer_refuse(r, 429, "too many requests at once");
-		goto out;
+		return;
 	}
-	e = dialect_anthropic.inspect((enum route)r->target.route,
-				      buf_span(&r->body), &s->seen, &facts);
-	if (e == ERR_MEMORY)
+	facts = malloc(sizeof(*facts));
+	if (!facts) {
 		infer_refuse(r, 529, "out of memory");
-	else if (e != ERR_OK)
-		infer_refuse(r, 400,
-			     facts.error_text[0] ? facts.error_text
-						 : err_text(e));
-	if (e != ERR_OK)
-		goto out;
-	x = infer_new(s, r);
-	e = x ? send_ask(x, &facts) : ERR_MEMORY;
-	if (e != ERR_OK) {
-		if (x)
-			infer_forget(x);
+		return;
+	}
+	request_facts_init(facts);
+	x = inspect(s, r, dialect, facts) ? infer_new(s, r, dialect, facts)
+					  : NULL;
+	if (!x) {
+		request_facts_fini(facts);
+		free(facts);
+		if (!r->response)
+			infer_refuse(r, 529, "out of memory");
+		return;
+	}
+	ask.body = buf_span(&r->body);
+	if (send_ask(x, &ask) != ERR_OK) {
+		infer_forget(x);
 		infer_refuse(r, 529, "the engine is overloaded");
 	}
-	http_drop_body(r);
-out:
-	request_facts_fini(&facts);
 }
 
 static struct infer *find(struct infers *s, uint64_t request)
@@ -180,6 +258,10 @@ static enum err on_grant(struct infers *s, struct chan_message *cm)
 		return e;
 	if (x->state != INFER_ASKED)
 		return ERR_STATE;
+	x->wire = dialect_find((enum dialect)m.dialect);
+	if (!x->wire || m.attempt != x->attempt || !x->facts)
+		return ERR_STATE;
+	x->wire_route = (enum route)m.route;
 	x->scripted = m.scripted != 0;
 	x->fd = cm->fds[0];
 	cm->fds[0] = -1;
@@ -195,22 +277,57 @@ static enum err on_grant(struct infers *s, struct chan_message *cm)
 	return ERR_OK;
 }
 
+/* Make the body for an attempt and ask again, or say why it cannot be. */
+static enum err on_prepare(struct infers *s, struct chan_message *cm)
+{
+	struct msg_infer_prepare m;
+	enum err e = msg_infer_prepare_get(cm->payload, &m);
+	struct infer *x = e == ERR_OK ? find(s, m.request) : NULL;
+	struct msg_infer_unprepared not ;
+	struct infer_prepared p;
+	struct asked ask = {.prepared = true};
+
+	if (!x)
+		return e;
+	if (x->state != INFER_ASKED || !x->facts)
+		return ERR_STATE;
+	infer_enter(x, INFER_ASKED);
+	x->attempt = m.attempt;
+	infer_prepared_init(&p);
+	e = infer_prepare_body(x, &m, &p);
+	ask.body = p.as_it_is ? buf_span(&x->http->body) : buf_span(&p.body);
+	ask.headers = p.own_headers ? buf_span(&p.headers)
+				    : buf_span(&x->http->head.forwarded);
+	ask.dropped = buf_span(&p.dropped);
+	if (e == ERR_OK)
+		e = send_ask(x, &ask);
+	if (e != ERR_OK) {
+		not = (struct msg_infer_unprepared){
+			.request = x->request,
+			.attempt = x->attempt,
+			.text = span_text(p.error_text[0] ? p.error_text
+							  : err_text(e)),
+		};
+		if (chan_send_infer_unprepared(s->core, &not, NULL, 0) !=
+		    ERR_OK)
+			log_error("core was not told of a refusal");
+	}
+	infer_prepared_fini(&p);
+	return ERR_OK;
+}
+
 static enum err on_deny(struct infers *s, struct chan_message *cm)
 {
 	struct msg_infer_deny m;
 	enum err e = msg_infer_deny_get(cm->payload, &m);
 	struct infer *x = e == ERR_OK ? find(s, m.request) : NULL;
-	char type[65];
 	struct buf text;
 
 	if (!x)
 		return e;
-	if (x->state != INFER_ASKED || m.http_status < 400 ||
-	    m.http_status > 599)
+	if (x->state != INFER_ASKED ||
+	    (m.http_status && (m.http_status < 400 || m.http_status > 599)))
 		return ERR_STATE;
-	e = span_copy_text(m.type, type, sizeof(type));
-	if (e != ERR_OK)
-		return e;
 	buf_init(&text, REASON_MAX_BYTES + RULE_MAX_BYTES + 64);
 	/* Core's sentence names the rule. */
 	if (m.text.len_bytes)
@@ -219,12 +336,33 @@ static enum err on_deny(struct infers *s, struct chan_message *cm)
 		e = buf_put_text(&text, "Kenaz policy rule ");
 	if (e == ERR_OK && !m.text.len_bytes)
 		e = buf_put_span(&text, m.rule);
-	if (e == ERR_OK)
-		infer_answer_error(x->http, m.http_status, type,
-				   buf_span(&text), m.retry_after_s);
-	else
+	if (e != ERR_OK)
 		http_break(x->http);
+	else if (x->begun)
+		infer_stream_error(x, error_class_find(m.type),
+				   buf_span(&text));
+	else
+		infer_answer_error(x->http, m.http_status,
+				   error_class_find(m.type), buf_span(&text),
+				   m.retry_after_s);
 	buf_fini(&text);
+	infer_forget(x);
+	return ERR_OK;
+}
+
+/* The provider has no list of its own: core's names are the answer. */
+static enum err on_models(struct infers *s, struct chan_message *cm)
+{
+	struct msg_infer_models m;
+	enum err e = msg_infer_models_get(cm->payload, &m);
+	struct infer *x = e == ERR_OK ? find(s, m.request) : NULL;
+
+	if (!x)
+		return e;
+	if (x->state != INFER_ASKED || x->begun ||
+	    x->http->target.route != ROUTE_MODELS)
+		return ERR_STATE;
+	infer_answer_models(x, m.names, m.omitted);
 	infer_forget(x);
 	return ERR_OK;
 }
@@ -269,6 +407,12 @@ static enum err on_durable(struct infers *s, struct chan_message *cm)
 	/* Also how core ends what still runs, with an error. */
 	if (x->state != INFER_HELD && m.error == ERR_OK)
 		return ERR_STATE;
+	if (m.error == ERR_OK && m.retry) {
+		if (x->handed || !x->facts)
+			return ERR_STATE;
+		infer_start_over(x);
+		return ERR_OK;
+	}
 	(void)text_escape_line(m.text, text, sizeof(text));
 	if (x->state != INFER_HELD ||
 	    (m.error != ERR_OK && x->fail_error == ERR_OK))
@@ -282,10 +426,9 @@ static const struct {
 	enum msg_type type;
 	enum err (*handle)(struct infers *s, struct chan_message *m);
 } message_table[] = {
-	{MSG_INFER_GRANT, on_grant},
-	{MSG_INFER_DENY, on_deny},
-	{MSG_TOOL_VERDICT, on_verdict},
-	{MSG_INFER_DURABLE, on_durable},
+	{MSG_INFER_GRANT, on_grant},     {MSG_INFER_PREPARE, on_prepare},
+	{MSG_INFER_DENY, on_deny},       {MSG_TOOL_VERDICT, on_verdict},
+	{MSG_INFER_DURABLE, on_durable}, {MSG_INFER_MODELS, on_models},
 };
 
 /** infers_takes() - Whether a message is one of ours */
@@ -318,17 +461,43 @@ enum err infers_on_message(struct infers *s, struct chan_message *m)
 	return ERR_STATE;
 }
 
+/* A keep-alive in the client's dialect, whoever reads the response. */
+static enum err put_ping(struct infer *x, struct buf *out)
+{
+	struct reply *r = NULL;
+	enum err e;
+
+	if (x->reply && x->reply->ops->streamed)
+		return reply_ping(x->reply, out);
+	if (x->dialect->stream_new)
+		r = x->dialect->stream_new();
+	if (!r)
+		return ERR_MEMORY;
+	e = reply_ping(r, out);
+	reply_free(r);
+	return e;
+}
+
+/*
+ * A client that waits for a stream hears of us, also before the provider's
+ * first byte: nothing of a response is in it, so another attempt may follow.
+ */
 static void ping(struct infer *x, uint64_t now_ns)
 {
 	struct buf out;
 
-	if (!x->reply || !x->reply->ops->streamed || !x->begun ||
-	    http_pending_bytes(x->http) || now_ns < x->written_ns ||
+	if (!x->stream || http_pending_bytes(x->http) ||
+	    now_ns < x->written_ns ||
 	    now_ns - x->written_ns < INFER_PING_AFTER_NS)
 		return;
 	buf_init(&out, 256);
-	if (reply_ping(x->reply, &out) == ERR_OK)
-		infer_deliver(x, buf_span(&out));
+	if (put_ping(x, &out) == ERR_OK && out.len_bytes) {
+		if (!x->begun)
+			infer_begin_stream(x);
+		x->written_ns = now_ns;
+		if (http_write(x->http, buf_span(&out)) != ERR_OK)
+			http_break(x->http);
+	}
 	buf_fini(&out);
 }
 

@@ -11,27 +11,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "engine/base/text.h"
-#include "engine/gate/reply_raw.h"
 #include "engine/gate/tool_call.h"
 #include "engine/proto/attrs.h"
 
 #define READ_BYTES 65536u
-
-static bool is_type(struct span value, const char *type)
-{
-	size_t i, len = strlen(type);
-
-	if (value.len_bytes < len)
-		return false;
-	for (i = 0; i < len; i++)
-		if ((value.data[i] | 0x20) != (type[i] | 0x20))
-			return false;
-	return value.len_bytes == len || value.data[len] == ';' ||
-	       value.data[len] == ' ';
-}
 
 static enum err take_head(struct infer *x, const struct respframe *f)
 {
@@ -42,11 +29,15 @@ static enum err take_head(struct infer *x, const struct respframe *f)
 
 	reader_init(&r, f->headers);
 	while (e == ERR_OK && attrs_next(&r, &a)) {
-		if (a.type != ATTR_TEXT || !http_head_may_return(a.key))
+		if (a.type != ATTR_TEXT ||
+		    !http_head_may_return(a.key, x->wire == x->dialect))
 			continue;
-		if (is_type(a.key, "content-type"))
+		if (a.key.len_bytes == sizeof("content-type") - 1 &&
+		    strncasecmp((const char *)a.key.data, "content-type",
+				a.key.len_bytes) == 0)
 			type = a.text;
-		e = attrs_put_pair(&x->headers, a.key, a.text);
+		else
+			e = attrs_put_pair(&x->headers, a.key, a.text);
 	}
 	if (e == ERR_OK && r.status != ERR_OK)
 		e = r.status;
@@ -56,17 +47,24 @@ static enum err take_head(struct infer *x, const struct respframe *f)
 	if (e != ERR_OK)
 		return e;
 	x->http_status = f->status;
-	if (f->status >= 400)
-		x->reply = reply_raw_new(x->dialect);
-	else if (f->status >= 200 && f->status < 300 &&
-		 is_type(type, "text/event-stream"))
-		x->reply = x->dialect->stream_new();
-	else if (f->status >= 200 && f->status < 300 &&
-		 is_type(type, "application/json"))
-		x->reply = x->dialect->body_new();
-	else
-		return ERR_UNSUPPORTED;
-	return x->reply ? ERR_OK : ERR_MEMORY;
+	if (span_copy_text(type, x->content_type, sizeof(x->content_type)) !=
+	    ERR_OK)
+		return ERR_FORMAT;
+	x->reply = infer_reply_new(x, f->status, type);
+	return x->reply ? ERR_OK : ERR_UNSUPPORTED;
+}
+
+static enum infer_retry retry_of_status(unsigned status)
+{
+	if (status == 401 || status == 402 || status == 403)
+		return RETRY_HTTP_AUTH;
+	if (status == 408)
+		return RETRY_TIMEOUT;
+	if (status == 429)
+		return RETRY_HTTP_429;
+	if (status == 503 || status == 529)
+		return RETRY_OVERLOADED;
+	return status >= 500 ? RETRY_HTTP_5XX : RETRY_NONE;
 }
 
 /* The whole response is there, or the provider's own error event. */
@@ -74,7 +72,10 @@ static void response_ended(struct infer *x)
 {
 	char text[64];
 
+	x->retry = retry_of_status(x->http_status);
 	if (x->reply->state == REPLY_FAILED) {
+		if (x->http_status < 400)
+			x->retry = RETRY_ERROR_200;
 		infer_set_text(x, ERR_UPSTREAM, x->reply->error_text);
 	} else if (x->http_status >= 400) {
 		(void)snprintf(text, sizeof(text), "the provider answered %u",

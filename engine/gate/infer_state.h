@@ -10,7 +10,7 @@
 #define INFER_HEADERS_MAX_BYTES 16384u
 
 enum infer_state {
-	INFER_ASKED,     /* core decides */
+	INFER_ASKED,     /* core decides, or waits for the next attempt */
 	INFER_WAITING,   /* granted; no response yet */
 	INFER_STREAMING, /* response bytes come */
 	INFER_JUDGED,    /* a held call is with core */
@@ -35,20 +35,51 @@ struct infer {
 	uint64_t request;
 	enum infer_state state;
 	uint64_t moved_ns, written_ns;
-	const struct dialect_ops *dialect;
-	struct reply *reply; /* NULL before the response's head */
+	const struct dialect_ops *dialect; /* the client's */
+	/* What the client asked for; until a byte was handed on. */
+	struct request_facts *facts;
+	char model[MODEL_MAX_BYTES + 1]; /* as it named it */
+	bool stream;
+	/* The present attempt. */
+	uint16_t attempt;
+	const struct dialect_ops *wire; /* NULL until granted or prepared */
+	enum route wire_route;
+	bool strip_usage;
+	struct neutral_names *names; /* tools renamed for the wire */
+	struct reply *reply;         /* NULL before the response's head */
 	int fd;
-	bool polling, begun, scripted;
+	bool polling, scripted;
+	bool begun;  /* the client has a status and headers */
+	bool handed; /* and something of a response: no attempt may follow */
 	bool poll_closing, forgotten; /* freed when both are settled */
 	struct buf in;                /* frames not taken yet */
 	size_t data_at;               /* bytes of the first DATA frame taken */
 	struct buf headers;           /* attrs.h texts for the guest */
+	char content_type[128];       /* the provider's */
 	unsigned http_status;         /* the provider's, or our error's */
-	const char *fail_type; /* our error; NULL when it is the provider's */
+	bool failed;                  /* the error is ours: fail_class */
+	enum error_class fail_class;
 	char fail_text[REASON_MAX_BYTES + 1];
 	enum err fail_error;
+	enum infer_retry retry; /* why another attempt may follow */
 	size_t charged_bytes;
 };
+
+/* What an attempt shall send; made by infer_prepare_body(). */
+struct infer_prepared {
+	struct buf body, headers, dropped;
+	bool as_it_is;    /* the client's body instead of body */
+	bool own_headers; /* headers instead of the client's */
+	char error_text[256];
+};
+
+void infer_prepared_init(struct infer_prepared *p);
+void infer_prepared_fini(struct infer_prepared *p);
+MUST_CHECK enum err infer_prepare_body(struct infer *x,
+				       const struct msg_infer_prepare *m,
+				       struct infer_prepared *ret_prepared);
+struct reply *infer_reply_new(struct infer *x, unsigned http_status,
+			      struct span content_type);
 
 void infer_enter(struct infer *x, enum infer_state state);
 void infer_close_source(struct infer *x);
@@ -57,7 +88,14 @@ void infer_settle(struct infer *x);
 void infer_pump(struct infer *x);
 void infer_charge(struct infer *x);
 void infer_answer_error(struct http_request *r, unsigned status,
-			const char *type, struct span text, uint32_t retry_s);
+			enum error_class error, struct span text,
+			uint32_t retry_s);
+void infer_answer_models(struct infer *x, struct span names, uint32_t omitted);
+void infer_stream_error(struct infer *x, enum error_class error,
+			struct span text);
+void infer_drop_request(struct infer *x);
+void infer_start_over(struct infer *x);
+void infer_begin_stream(struct infer *x);
 void infer_deliver(struct infer *x, struct span bytes);
 void infer_send_end(struct infer *x);
 void infer_set_text(struct infer *x, enum err error, const char *text);

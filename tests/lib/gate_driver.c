@@ -333,7 +333,11 @@ void driver_body(struct span response, struct buf *ret_body)
 /** driver_grant() - Let a request go; gives the broker's end */
 int driver_grant(struct driver *d, uint64_t request)
 {
-	struct msg_infer_grant m = {.request = request, .grant = 77};
+	struct msg_infer_grant m = {.request = request,
+				    .grant = 77,
+				    .attempt = 1,
+				    .dialect = DIALECT_ANTHROPIC,
+				    .route = ROUTE_MESSAGES};
 	int pair[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,

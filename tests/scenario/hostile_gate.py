@@ -66,6 +66,10 @@ def a_body_that_came_twice_ends_its_session():
     is_refused("two bodies")
 
 
+def an_attempt_that_core_did_not_ask_for_ends_its_session():
+    is_refused("an attempt nobody asked for")
+
+
 def a_body_that_can_still_change_ends_its_session():
     is_refused("unsealed body")
 
@@ -115,6 +119,7 @@ def it_ends():
 
 main(a_body_that_did_not_come_ends_its_session,
      a_body_that_came_twice_ends_its_session,
+     an_attempt_that_core_did_not_ask_for_ends_its_session,
      a_body_that_can_still_change_ends_its_session,
      tool_calls_of_no_request_write_nothing, tool_results_count_as_events,
      payloads_in_the_log_are_limited, a_guest_announces_itself_once, it_ends)

@@ -24,6 +24,9 @@
 #define BODY                                                       \
 	"{\"model\":\"model-a\",\"stream\":true,\"max_tokens\":5," \
 	"\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
+#define PLAIN_BODY                                 \
+	"{\"model\":\"model-a\",\"max_tokens\":5," \
+	"\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
 #define ONE_TOOL "tests/data/gate/one_tool.sse"
 
 static const char *program;
@@ -80,19 +83,24 @@ static void post(int fd, const char *path, const char *headers,
 	buf_fini(&b);
 }
 
-/* Posts a small request and gives its number. */
-static uint64_t ask(int fd)
+/* Posts a request and gives its number. */
+static uint64_t ask_with(int fd, const char *body)
 {
 	struct received r;
 	struct msg_infer_ask m;
 	uint64_t request;
 
-	post(fd, "/v1/messages", "", span_text(BODY));
+	post(fd, "/v1/messages", "", span_text(body));
 	r = driver_expect(&d, MSG_INFER_ASK);
 	assert_int_equal(msg_infer_ask_get(buf_span(&r.payload), &m), ERR_OK);
 	request = m.request;
 	received_fini(&r);
 	return request;
+}
+
+static uint64_t ask(int fd)
+{
+	return ask_with(fd, BODY);
 }
 
 static struct msg_infer_end expect_end(void)
@@ -136,7 +144,7 @@ static void asks_core_with_what_it_found(void **state)
 	uint8_t digest[DIGEST_BYTES];
 	struct msg_infer_deny deny = {
 		.http_status = 403,
-		.type = span_text("permission_error"),
+		.type = span_text("permission"),
 		.rule = span_text("r1"),
 		.text = span_text("Kenaz policy denied it: rule r1"),
 		.retry_after_s = 9};
@@ -333,7 +341,7 @@ static void judges_a_plain_reply(void **state)
 		",\"input\":{\"command\": \"ls -l\"}}]}";
 	struct buf in, body;
 	int fd = driver_connect(&d), broker;
-	uint64_t request = ask(fd);
+	uint64_t request = ask_with(fd, PLAIN_BODY);
 	uint32_t index;
 
 	(void)state;

@@ -169,7 +169,11 @@ static void finds_routes_by_exact_path(void **state)
 		 ROUTE_MESSAGES},
 		{"POST", "/v1/messages/count_tokens?beta=true", 0, HTTP_INFER,
 		 ROUTE_COUNT_TOKENS},
+		{"POST", "/v1/chat/completions", 0, HTTP_INFER, ROUTE_CHAT},
+		{"POST", "/chat/completions", 0, HTTP_INFER, ROUTE_CHAT},
+		{"GET", "/v1/chat/completions", 405, HTTP_NONE, 0},
 		{"GET", "/v1/models?limit=1000", 0, HTTP_INFER, ROUTE_MODELS},
+		{"GET", "/models", 0, HTTP_INFER, ROUTE_MODELS},
 		{"HEAD", "/", 0, HTTP_INDEX, 0},
 		{"GET", "/", 0, HTTP_INDEX, 0},
 		{"POST", "/kenaz/v1/announce", 0, HTTP_ANNOUNCE, 0},
@@ -190,12 +194,94 @@ static void finds_routes_by_exact_path(void **state)
 
 	(void)state;
 	for (i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct http_target t = {HTTP_NONE, 0, {0}};
+		struct http_target t = {.action = HTTP_NONE};
 		struct http_refusal r =
 			http_head_target(rows[i].method, rows[i].uri, &t);
 
 		if (r.status != rows[i].status || t.action != rows[i].action ||
 		    t.route != rows[i].route)
+			fail_msg("%s %s: %u", rows[i].method, rows[i].uri,
+				 r.status);
+	}
+}
+
+static void finds_the_model_in_the_path(void **state)
+{
+#define ARN "arn:aws:bedrock:us-east-1:123456789012:inference-profile"
+	static const struct {
+		const char *uri;
+		unsigned route, dialect;
+		const char *model; /* decoded; NULL: malformed */
+	} rows[] = {
+		{"/model/anthropic.claude-v2%3A1/invoke", ROUTE_INVOKE,
+		 DIALECT_INVOKE, "anthropic.claude-v2:1"},
+		{"/model/anthropic.claude-v2:1/invoke-with-response-stream",
+		 ROUTE_INVOKE_STREAM, DIALECT_INVOKE, "anthropic.claude-v2:1"},
+		{"/model/amazon.nova-pro-v1%3a0/converse", ROUTE_CONVERSE,
+		 DIALECT_CONVERSE, "amazon.nova-pro-v1:0"},
+		{"/model/" ARN "%2Fus.x/converse-stream", ROUTE_CONVERSE_STREAM,
+		 DIALECT_CONVERSE, ARN "/us.x"},
+		{"/model/" ARN "/us.x/converse-stream", ROUTE_CONVERSE_STREAM,
+		 DIALECT_CONVERSE, ARN "/us.x"},
+		{"/model/m/count-tokens", ROUTE_BEDROCK_COUNT, DIALECT_INVOKE,
+		 "m"},
+		{"/model/m%/invoke", ROUTE_INVOKE, DIALECT_INVOKE, NULL},
+		{"/model/m%4/invoke", ROUTE_INVOKE, DIALECT_INVOKE, NULL},
+		{"/model/m%zz/invoke", ROUTE_INVOKE, DIALECT_INVOKE, NULL},
+		{"/model/m%00/invoke", ROUTE_INVOKE, DIALECT_INVOKE, NULL},
+		{"/model/m%0a/invoke", ROUTE_INVOKE, DIALECT_INVOKE, NULL},
+		{"/model/m%20n/invoke", ROUTE_INVOKE, DIALECT_INVOKE, NULL},
+		{"/model/m%ff/invoke", ROUTE_INVOKE, DIALECT_INVOKE, NULL},
+	};
+#undef ARN
+	char model[256];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct http_target t = {.action = HTTP_NONE};
+		enum err e;
+
+		assert_int_equal(
+			http_head_target("POST", rows[i].uri, &t).status, 0);
+		assert_int_equal(t.route, rows[i].route);
+		assert_int_equal(t.dialect, rows[i].dialect);
+		e = http_head_model(t.model, model, sizeof(model));
+		assert_int_equal(e, rows[i].model ? ERR_OK : ERR_FORMAT);
+		if (rows[i].model)
+			assert_string_equal(model, rows[i].model);
+	}
+	assert_int_equal(http_head_model(span_text("abcd"), model, 4),
+			 ERR_LIMIT);
+}
+
+/* What is refused there is refused as AWS would. */
+static void knows_the_paths_of_bedrock(void **state)
+{
+	static const struct {
+		const char *method, *uri;
+		unsigned status, dialect;
+	} rows[] = {
+		{"GET", "/inference-profiles", 404, DIALECT_CONVERSE},
+		{"GET", "/inference-profiles?maxResults=9", 404,
+		 DIALECT_CONVERSE},
+		{"GET", "/model/m/converse", 405, DIALECT_CONVERSE},
+		{"POST", "/model/m/apply", 404, DIALECT_CONVERSE},
+		{"POST", "/model//invoke", 404, DIALECT_CONVERSE},
+		{"POST", "/model/invoke", 404, DIALECT_CONVERSE},
+		{"POST", "/model/", 404, DIALECT_NONE},
+		{"POST", "/models/m/invoke", 404, DIALECT_NONE},
+		{"POST", "/model/m/invoke?a=b", 400, DIALECT_INVOKE},
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct http_target t = {.dialect = DIALECT_NONE};
+		struct http_refusal r =
+			http_head_target(rows[i].method, rows[i].uri, &t);
+
+		if (r.status != rows[i].status || t.dialect != rows[i].dialect)
 			fail_msg("%s %s: %u", rows[i].method, rows[i].uri,
 				 r.status);
 	}
@@ -218,14 +304,20 @@ static void keeps_the_query_as_it_is(void **state)
 static void returns_only_listed_headers(void **state)
 {
 	(void)state;
-	assert_true(http_head_may_return(span_text("Content-Type")));
-	assert_true(http_head_may_return(span_text("request-id")));
+	assert_true(http_head_may_return(span_text("Content-Type"), true));
+	assert_true(http_head_may_return(span_text("request-id"), true));
 	assert_true(http_head_may_return(
-		span_text("anthropic-ratelimit-tokens-reset")));
-	assert_false(http_head_may_return(span_text("anthropic-ratelimit-")));
-	assert_false(http_head_may_return(span_text("set-cookie")));
-	assert_false(http_head_may_return(span_text("x-api-key")));
-	assert_false(http_head_may_return(span_text("content-length")));
+		span_text("anthropic-ratelimit-tokens-reset"), true));
+	assert_true(
+		http_head_may_return(span_text("x-ratelimit-remaining-tokens"),
+				     true));
+	assert_false(http_head_may_return(span_text("x-ratelimit-"), true));
+	assert_false(http_head_may_return(span_text("request-id"), false));
+	assert_false(
+		http_head_may_return(span_text("anthropic-ratelimit-"), true));
+	assert_false(http_head_may_return(span_text("set-cookie"), true));
+	assert_false(http_head_may_return(span_text("x-api-key"), true));
+	assert_false(http_head_may_return(span_text("content-length"), true));
 }
 
 int main(void)
@@ -235,6 +327,8 @@ int main(void)
 		cmocka_unit_test(refuses_too_many_and_too_long),
 		cmocka_unit_test(collects_what_is_forwarded),
 		cmocka_unit_test(finds_routes_by_exact_path),
+		cmocka_unit_test(finds_the_model_in_the_path),
+		cmocka_unit_test(knows_the_paths_of_bedrock),
 		cmocka_unit_test(keeps_the_query_as_it_is),
 		cmocka_unit_test(returns_only_listed_headers),
 	};
