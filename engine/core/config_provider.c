@@ -14,7 +14,7 @@
 #include "engine/base/text.h"
 #include "engine/core/config_read.h"
 
-#define CONFIG_URL_MAX_BYTES 1024u
+#define CONFIG_URL_MAX_BYTES (ROUTE_ENDPOINT_MAX_BYTES - 1)
 
 static const struct config_kind config_kinds[] = {
 	/* name, needs endpoint, region, secret */
@@ -167,9 +167,14 @@ static void read_provider(struct conf_node *table, struct config *config,
 	to->allow_http = conf_get_boolean(table, "allow_http", false, error);
 	to->ca_file = conf_get_text(table, "ca_file", NULL, error);
 	to->region = conf_get_text(table, "region", NULL, error);
+	config_read_transport(table,
+			      kind ? provider_find(span_text(kind->name))
+				   : NULL,
+			      to, error);
 	config->provider_count++;
 	config_read_texts(table, "models", CONFIG_MODELS_MAX, &to->models,
 			  &to->model_count, error);
+	config_read_retries(table, to, error);
 	if (error->status != ERR_OK || !kind)
 		return;
 	to->kind = kind->name;

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "engine/core/config.h"
 #include "engine/providers/provider.h"
 
 /* Tokens of one request; input includes both cached kinds. */
@@ -13,6 +14,9 @@ struct price_usage {
 };
 
 bool price_of(const struct provider_kind *kind, struct span model,
+	      const struct price_usage *usage, int64_t *ret_microusd);
+bool price_at(const struct config *config, const char *provider,
+	      const char *kind, struct span model,
 	      const struct price_usage *usage, int64_t *ret_microusd);
 
 #endif

@@ -9,12 +9,26 @@
  */
 #include "engine/core/route_of.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "engine/proto/attrs.h"
 
-#define REGION_MARK "{region}"
+static enum err target_of(const struct config_provider *p,
+			  struct route_target *ret_target)
+{
+	const struct provider_kind *kind = provider_find(span_text(p->kind));
+
+	if (!kind)
+		return ERR_CONFIG;
+	*ret_target = (struct route_target){
+		.kind = kind,
+		.endpoint = span_text(p->endpoint),
+		.region = span_text(p->region),
+		.plain_http = p->allow_http,
+		.variant = p->variant,
+		.dialects = p->dialects,
+		.api_version = span_text(p->api_version),
+	};
+	return ERR_OK;
+}
 
 /**
  * route_endpoint_of() - The endpoint in force, with its region filled in
@@ -22,30 +36,24 @@
  * @ret_text:	Array of @cap_bytes
  * @cap_bytes:	Its size
  *
- * Return: ERR_OK; ERR_CONFIG without an endpoint or region; ERR_LIMIT.
+ * Return: ERR_OK; ERR_CONFIG without an endpoint or region; ERR_DENIED for
+ *	   plain http; ERR_LIMIT.
  */
 enum err route_endpoint_of(const struct config_provider *p, char *ret_text,
 			   size_t cap_bytes)
 {
-	const struct provider_kind *kind = provider_find(span_text(p->kind));
-	const char *endpoint = p->endpoint ? p->endpoint
-			       : kind      ? kind->endpoint
-					   : NULL;
-	const char *mark;
-	int n;
+	struct route_target target;
+	struct buf url;
+	enum err err = target_of(p, &target);
 
-	if (!endpoint)
-		return ERR_CONFIG;
-	mark = strstr(endpoint, REGION_MARK);
-	if (mark && !p->region)
-		return ERR_CONFIG;
-	if (mark)
-		n = snprintf(ret_text, cap_bytes, "%.*s%s%s",
-			     (int)(mark - endpoint), endpoint, p->region,
-			     mark + strlen(REGION_MARK));
-	else
-		n = snprintf(ret_text, cap_bytes, "%s", endpoint);
-	return n < 0 || (size_t)n >= cap_bytes ? ERR_LIMIT : ERR_OK;
+	if (err != ERR_OK)
+		return err;
+	buf_init(&url, ROUTE_URL_MAX_BYTES);
+	err = route_resolve_endpoint(&target, NULL, &url);
+	if (err == ERR_OK)
+		err = span_copy_text(buf_span(&url), ret_text, cap_bytes);
+	buf_fini(&url);
+	return err;
 }
 
 /** route_secret_of() - Name of the provider's secret; "" when it needs none */
@@ -78,18 +86,13 @@ enum err route_request_of(const struct config_provider *p, enum route route,
 	struct route_values values = {.model = model,
 				      .query = query,
 				      .headers = list};
-	struct route_target target = {.plain_http = p->allow_http};
-	char endpoint[ROUTE_ENDPOINT_MAX_BYTES];
+	struct route_target target;
 	struct reader r;
 	struct attr a;
-	enum err err = route_endpoint_of(p, endpoint, sizeof(endpoint));
+	enum err err = target_of(p, &target);
 
 	if (err != ERR_OK)
 		return err;
-	target.kind = provider_find(span_text(p->kind));
-	if (!target.kind)
-		return ERR_CONFIG;
-	target.endpoint = span_text(endpoint);
 	reader_init(&r, headers);
 	while (attrs_next(&r, &a)) {
 		if (values.header_count == ARRAY_SIZE(list))

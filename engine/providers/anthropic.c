@@ -49,15 +49,39 @@ const char *const anthropic_response_headers[] = {
 };
 
 static const struct provider_route routes[] = {
-	{ROUTE_MESSAGES, DIALECT_ANTHROPIC, "POST", "/v1/messages", true,
-	 anthropic_body_headers, ANTHROPIC_BODY_HEADERS_COUNT,
-	 anthropic_body_queries},
-	{ROUTE_COUNT_TOKENS, DIALECT_ANTHROPIC, "POST",
-	 "/v1/messages/count_tokens", true, anthropic_body_headers,
-	 ANTHROPIC_BODY_HEADERS_COUNT, anthropic_body_queries},
-	{ROUTE_MODELS, DIALECT_ANTHROPIC, "GET", "/v1/models", false,
-	 anthropic_list_headers, ANTHROPIC_LIST_HEADERS_COUNT,
-	 anthropic_list_queries},
+	{
+		.route = ROUTE_MESSAGES,
+		.dialect = DIALECT_ANTHROPIC,
+		.method = "POST",
+		.path = "/v1/messages",
+		.has_body = true,
+		.headers = anthropic_body_headers,
+		.header_count = ANTHROPIC_BODY_HEADERS_COUNT,
+		.queries = anthropic_body_queries,
+	},
+	{
+		.route = ROUTE_COUNT_TOKENS,
+		.dialect = DIALECT_ANTHROPIC,
+		.method = "POST",
+		.path = "/v1/messages/count_tokens",
+		.has_body = true,
+		.headers = anthropic_body_headers,
+		.header_count = ANTHROPIC_BODY_HEADERS_COUNT,
+		.queries = anthropic_body_queries,
+	},
+	{
+		.route = ROUTE_MODELS,
+		.dialect = DIALECT_ANTHROPIC,
+		.method = "GET",
+		.path = "/v1/models",
+		.headers = anthropic_list_headers,
+		.header_count = ANTHROPIC_LIST_HEADERS_COUNT,
+		.queries = anthropic_list_queries,
+	},
+};
+
+static const struct provider_rule rules[] = {
+	{"", {DIALECT_ANTHROPIC}},
 };
 
 static const struct provider_model models[] = {
@@ -98,4 +122,6 @@ const struct provider_kind provider_anthropic = {
 	.response_headers = anthropic_response_headers,
 	.models = models,
 	.model_count = ARRAY_SIZE(models),
+	.rules = rules,
+	.rule_count = ARRAY_SIZE(rules),
 };

@@ -14,9 +14,8 @@
 #include "engine/providers/tables.h"
 
 static const struct provider_kind *const kinds[] = {
-	&provider_scripted,
-	&provider_anthropic,
-	&provider_bedrock,
+	&provider_scripted,   &provider_anthropic, &provider_openai,
+	&provider_openrouter, &provider_bedrock,   &provider_bento,
 	&provider_byo,
 };
 
@@ -47,22 +46,200 @@ const struct provider_kind *provider_at(size_t index)
 	return index < ARRAY_SIZE(kinds) ? kinds[index] : NULL;
 }
 
+static const struct provider_auth_row auths[] = {
+	{"none", PROVIDER_AUTH_NONE, NULL},
+	{"bearer", PROVIDER_AUTH_BEARER, "authorization"},
+	{"x-api-key", PROVIDER_AUTH_HEADER, "x-api-key"},
+	{"api-key", PROVIDER_AUTH_HEADER, "api-key"},
+	{"sigv4", PROVIDER_AUTH_SIGV4, NULL},
+};
+
+/** provider_auth_find() - A way of authentication by its name, or NULL */
+const struct provider_auth_row *provider_auth_find(struct span name)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(auths); i++)
+		if (span_is(name, auths[i].name))
+			return &auths[i];
+	return NULL;
+}
+
+/** provider_auth_name() - How a kind's key goes unless configured */
+const char *provider_auth_name(const struct provider_kind *kind)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(auths); i++)
+		if (auths[i].auth == kind->auth &&
+		    (kind->auth != PROVIDER_AUTH_HEADER ||
+		     strcmp(auths[i].header, kind->auth_header) == 0))
+			return auths[i].name;
+	return "none";
+}
+
+/** provider_auth_allowed() - Whether a kind can be configured to use it */
+bool provider_auth_allowed(const struct provider_kind *kind,
+			   const struct provider_auth_row *row)
+{
+	size_t i;
+
+	for (i = 0; kind->auths && kind->auths[i]; i++)
+		if (strcmp(kind->auths[i], row->name) == 0)
+			return true;
+	return false;
+}
+
+/**
+ * provider_dialects() - Which dialects of a provider are in use
+ * @kind:	Provider
+ * @configured:	Bits, see DIALECT_BIT(); 0: not configured
+ *
+ * Return: bits; those that the provider does not have are left out.
+ */
+unsigned provider_dialects(const struct provider_kind *kind,
+			   unsigned configured)
+{
+	unsigned has = 0;
+	size_t i;
+
+	for (i = 0; i < kind->route_count; i++)
+		has |= DIALECT_BIT(kind->routes[i].dialect);
+	if (configured)
+		return has & configured;
+	return kind->dialects ? has & kind->dialects : has;
+}
+
+static bool holds(struct span name, const char *part)
+{
+	return part[0] == '\0' ||
+	       (name.len_bytes &&
+		memmem(name.data, name.len_bytes, part, strlen(part)));
+}
+
 /**
  * provider_route() - Find a route of a provider
  * @kind:	Provider
+ * @dialects:	What is configured; 0: the kind's own
  * @route:	Any value, also one that was received
+ * @model:	Model of the request; may be empty
  *
  * Return: the row, or NULL when the provider does not offer it.
  */
 const struct provider_route *provider_route(const struct provider_kind *kind,
-					    enum route route)
+					    unsigned dialects, enum route route,
+					    struct span model)
+{
+	unsigned in_use = provider_dialects(kind, dialects);
+	size_t i;
+
+	for (i = 0; i < kind->route_count; i++) {
+		const struct provider_route *row = &kind->routes[i];
+
+		if (row->route == route &&
+		    (in_use & DIALECT_BIT(row->dialect)) &&
+		    (!row->model || holds(model, row->model)))
+			return row;
+	}
+	return NULL;
+}
+
+/* How each dialect asks a model for an answer. */
+static const struct {
+	enum dialect dialect;
+	enum route plain, streamed;
+} asks[] = {
+	{DIALECT_ANTHROPIC, ROUTE_MESSAGES, ROUTE_MESSAGES},
+	{DIALECT_CHAT, ROUTE_CHAT, ROUTE_CHAT},
+	{DIALECT_RESPONSES, ROUTE_RESPONSES, ROUTE_RESPONSES},
+	{DIALECT_INVOKE, ROUTE_INVOKE, ROUTE_INVOKE_STREAM},
+	{DIALECT_CONVERSE, ROUTE_CONVERSE, ROUTE_CONVERSE_STREAM},
+};
+
+static enum route route_to_ask(enum dialect dialect, bool stream)
 {
 	size_t i;
 
-	for (i = 0; i < kind->route_count; i++)
-		if (kind->routes[i].route == route)
-			return &kind->routes[i];
+	for (i = 0; i < ARRAY_SIZE(asks); i++)
+		if (asks[i].dialect == dialect)
+			return stream ? asks[i].streamed : asks[i].plain;
+	return ROUTE_NONE;
+}
+
+static bool asks_a_model(enum route route)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(asks); i++)
+		if (asks[i].plain == route || asks[i].streamed == route)
+			return true;
+	return false;
+}
+
+static const struct provider_rule *rule_of(const struct provider_kind *kind,
+					   struct span model)
+{
+	size_t i;
+
+	for (i = 0; i < kind->rule_count; i++)
+		if (holds(model, kind->rules[i].model))
+			return &kind->rules[i];
 	return NULL;
+}
+
+/* Its own dialect if the model has it there, else the best there is. */
+static bool wire_to_ask(const struct provider_kind *kind, unsigned dialects,
+			const struct provider_ask *ask,
+			struct provider_wire *ret_wire)
+{
+	const struct provider_rule *rule = rule_of(kind, ask->model);
+	enum dialect best = DIALECT_NONE;
+	size_t i;
+
+	if (!rule)
+		return false;
+	for (i = 0; rule->dialects[i] != DIALECT_NONE; i++) {
+		enum dialect one = rule->dialects[i];
+
+		if (!provider_route(kind, dialects,
+				    route_to_ask(one, ask->stream), ask->model))
+			continue;
+		if (best == DIALECT_NONE || one == ask->dialect)
+			best = one;
+	}
+	if (best == DIALECT_NONE)
+		return false;
+	*ret_wire =
+		(struct provider_wire){best, route_to_ask(best, ask->stream)};
+	return true;
+}
+
+/**
+ * provider_wire() - In which dialect, and where, a provider gets a request
+ * @kind:	Provider
+ * @dialects:	What is configured; 0: the kind's own
+ * @ask:	The request as its client put it
+ * @ret_wire:	Written when true
+ *
+ * The client's own dialect wherever the provider has it for this model, so
+ * that nothing needs translating; else the first of the model's rule that is
+ * in use. What asks no model (counts and lists) is never translated.
+ *
+ * Return: false when the provider cannot be asked this.
+ */
+bool provider_wire(const struct provider_kind *kind, unsigned dialects,
+		   const struct provider_ask *ask,
+		   struct provider_wire *ret_wire)
+{
+	const struct provider_route *row;
+
+	if (asks_a_model(ask->route))
+		return wire_to_ask(kind, dialects, ask, ret_wire);
+	row = provider_route(kind, dialects, ask->route, ask->model);
+	if (!row)
+		return false;
+	*ret_wire = (struct provider_wire){row->dialect, row->route};
+	return true;
 }
 
 static bool digits(struct span s, size_t from, size_t count)
@@ -75,22 +252,102 @@ static bool digits(struct span s, size_t from, size_t count)
 	return true;
 }
 
-/* What may follow a model's name: "", "-20250929", "@20250929", "-v1:0". */
+/* A date, as "20250929" or "2025-09-29"; 0: none. */
+static size_t date_bytes(struct span s)
+{
+	if (digits(s, 0, 8))
+		return 8;
+	if (digits(s, 0, 4) && digits(s, 5, 2) && digits(s, 8, 2) &&
+	    s.data[4] == '-' && s.data[7] == '-')
+		return 10;
+	return 0;
+}
+
+/* What may follow a model's name: a date, "-v1:0", "-1:0", ":0". */
 static bool is_version(struct span s)
 {
-	if (s.len_bytes > 0 && (s.data[0] == '-' || s.data[0] == '@') &&
-	    digits(s, 1, 8))
-		s = span_of(s.data + 9, s.len_bytes - 9);
+	size_t n = 0;
+
+	if (s.len_bytes > 0 && (s.data[0] == '-' || s.data[0] == '@'))
+		n = date_bytes(span_of(s.data + 1, s.len_bytes - 1));
+	if (n)
+		s = span_of(s.data + 1 + n, s.len_bytes - 1 - n);
 	if (s.len_bytes > 2 && s.data[0] == '-' && s.data[1] == 'v' &&
 	    digits(s, 2, 1))
+		return true;
+	if (s.len_bytes == 4 && s.data[0] == '-' && digits(s, 1, 1) &&
+	    s.data[2] == ':' && digits(s, 3, 1))
 		return true;
 	return s.len_bytes == 0;
 }
 
 /**
+ * provider_model_fits() - Whether a request's model is that of a row
+ * @name:	Name of the row
+ * @model:	Name as in the request; a dated form fits its undated row
+ */
+bool provider_model_fits(const char *name, struct span model)
+{
+	size_t len = strlen(name);
+
+	return model.len_bytes >= len && memcmp(model.data, name, len) == 0 &&
+	       is_version(span_of(model.data + len, model.len_bytes - len));
+}
+
+static const struct provider_model *find_model(const struct provider_kind *kind,
+					       struct span model)
+{
+	const struct provider_model *best = NULL;
+	size_t i, best_len = 0;
+
+	for (i = 0; i < kind->model_count; i++) {
+		size_t len = strlen(kind->models[i].name);
+
+		if (len <= best_len ||
+		    !provider_model_fits(kind->models[i].name, model))
+			continue;
+		best = &kind->models[i];
+		best_len = len;
+	}
+	return best;
+}
+
+/**
+ * provider_model_bare() - A model's name without what stands before it
+ * @kind:	Provider
+ * @model:	Name as in the request
+ *
+ * Return: the part behind an ARN's last slash and behind one of the kind's
+ *	   prefixes; borrowed.
+ */
+struct span provider_model_bare(const struct provider_kind *kind,
+				struct span model)
+{
+	const uint8_t *slash;
+	size_t i;
+
+	if (!kind->model_prefixes)
+		return model;
+	slash = model.len_bytes ? memrchr(model.data, '/', model.len_bytes)
+				: NULL;
+	if (slash)
+		model = span_of(slash + 1,
+				model.len_bytes - 1 -
+					(size_t)(slash - model.data));
+	for (i = 0; kind->model_prefixes[i]; i++) {
+		size_t len = strlen(kind->model_prefixes[i]);
+
+		if (model.len_bytes > len &&
+		    memcmp(model.data, kind->model_prefixes[i], len) == 0)
+			return span_of(model.data + len, model.len_bytes - len);
+	}
+	return model;
+}
+
+/**
  * provider_model() - Find what is known about a model
  * @kind:	Provider
- * @model:	Name as in the request; a dated form matches its undated row
+ * @model:	Name as in the request
  *
  * Return: the row, or NULL: prices and limits are unknown then, which is no
  *	   reason to refuse.
@@ -98,22 +355,9 @@ static bool is_version(struct span s)
 const struct provider_model *provider_model(const struct provider_kind *kind,
 					    struct span model)
 {
-	const struct provider_model *best = NULL;
-	size_t i, best_len = 0;
+	const struct provider_model *row = find_model(kind, model);
 
-	for (i = 0; i < kind->model_count; i++) {
-		const char *name = kind->models[i].name;
-		size_t len = strlen(name);
-
-		if (len <= best_len || model.len_bytes < len ||
-		    memcmp(model.data, name, len) != 0 ||
-		    !is_version(
-			    span_of(model.data + len, model.len_bytes - len)))
-			continue;
-		best = &kind->models[i];
-		best_len = len;
-	}
-	return best;
+	return row ? row : find_model(kind, provider_model_bare(kind, model));
 }
 
 /**

@@ -32,6 +32,7 @@
 
 #include "engine/base/digest.h"
 #include "engine/base/text.h"
+#include "engine/providers/endpoint.h"
 
 #define CANONICAL_MAGIC "kenaz-request-v1\n"
 
@@ -138,6 +139,32 @@ enum err route_check_endpoint(struct span endpoint, bool plain_http)
 	return ERR_OK;
 }
 
+/**
+ * route_check_proxy() - Check a configured proxy
+ * @proxy:	http://host:port; nothing else, no user above all
+ *
+ * Return: ERR_OK; ERR_FORMAT.
+ */
+enum err route_check_proxy(struct span proxy)
+{
+	struct span authority;
+	const uint8_t *colon;
+
+	if (proxy.len_bytes > ROUTE_PROXY_MAX_BYTES ||
+	    !starts_with(proxy, "http://"))
+		return ERR_FORMAT;
+	authority = tail(proxy, sizeof("http://") - 1);
+	colon = authority.len_bytes
+			? memrchr(authority.data, ':', authority.len_bytes)
+			: NULL;
+	if (!colon ||
+	    memchr(colon, ']',
+		   (size_t)(authority.data + authority.len_bytes - colon)) ||
+	    !authority_valid(authority))
+		return ERR_FORMAT;
+	return ERR_OK;
+}
+
 static enum err put_encoded(struct buf *out, struct span s)
 {
 	enum err e = ERR_OK;
@@ -154,56 +181,91 @@ static enum err put_encoded(struct buf *out, struct span s)
 	return e;
 }
 
-/* Fills "{name}" in a template once; text without it is copied. */
-static enum err put_template(struct buf *out, struct span template,
-			     const char *name, struct span value, bool encode)
+/* Fills "{model}" in a path once; a path without it is copied. */
+static enum err put_path(struct buf *out, struct span path, struct span model)
 {
-	size_t len = strlen(name);
-	const uint8_t *at =
-		template.len_bytes
-			? memmem(template.data, template.len_bytes, name, len)
-			: NULL;
-	size_t before = at ? (size_t)(at - template.data) : template.len_bytes;
-	enum err e = buf_put(out, template.data, before);
+	static const char mark[] = "{model}";
+	size_t len = sizeof(mark) - 1;
+	const uint8_t *at = memmem(path.data, path.len_bytes, mark, len);
+	size_t before = at ? (size_t)(at - path.data) : path.len_bytes;
+	enum err e = buf_put(out, path.data, before);
 
 	if (e != ERR_OK || !at)
 		return e;
-	if (value.len_bytes == 0 || span_is(value, ".") || span_is(value, ".."))
+	if (model.len_bytes == 0 || span_is(model, ".") ||
+	    span_is(model, "..") || !all_of(model, "-._:/@+"))
 		return ERR_FORMAT;
-	e = encode ? put_encoded(out, value) : buf_put_span(out, value);
+	e = put_encoded(out, model);
 	if (e == ERR_OK)
-		e = buf_put_span(out, tail(template, before + len));
+		e = buf_put_span(out, tail(path, before + len));
 	return e;
 }
 
 /**
  * route_resolve_endpoint() - Append the endpoint that will be used
  * @target:	Configured provider, borrowed
+ * @row:	Route that is asked; NULL: the provider's first choice
  * @out:	Empty buffer; the region is filled in, the result checked
+ *
+ * A configured endpoint stands for all routes of its provider.
  *
  * Return: ERR_OK; ERR_CONFIG for an unusable or missing endpoint or region;
  *	   ERR_DENIED for plain http without permission; ERR_LIMIT.
  */
 enum err route_resolve_endpoint(const struct route_target *target,
+				const struct provider_route *row,
 				struct buf *out)
 {
-	struct span endpoint = target->endpoint;
 	bool embedded = target->kind->transport == PROVIDER_TRANSPORT_EMBEDDED;
+	const char *own =
+		row && row->endpoint ? row->endpoint : target->kind->endpoint;
 	enum err e;
 
-	if (endpoint.len_bytes == 0 || embedded)
-		endpoint = span_text(target->kind->endpoint);
-	if (endpoint.len_bytes == 0)
-		return ERR_CONFIG;
 	if (target->region.len_bytes > ROUTE_REGION_MAX_BYTES ||
 	    (target->region.len_bytes &&
 	     !text_is_name(target->region, ROUTE_REGION_MAX_BYTES)))
 		return ERR_CONFIG;
-	e = put_template(out, endpoint, "{region}", target->region, false);
+	if (target->endpoint.len_bytes && !embedded)
+		e = buf_put_span(out, target->endpoint);
+	else if (own)
+		e = endpoint_fill(span_text(own), target->region,
+				  target->variant, out);
+	else
+		e = ERR_CONFIG;
 	if (e == ERR_OK)
 		e = route_check_endpoint(buf_span(out),
 					 target->plain_http || embedded);
 	return e == ERR_FORMAT || e == ERR_LIMIT ? ERR_CONFIG : e;
+}
+
+/* Whether some segment of an endpoint's path is a version, as "/v1". */
+static bool has_version(struct span endpoint)
+{
+	const uint8_t *scheme =
+		memmem(endpoint.data, endpoint.len_bytes, "://", 3);
+	size_t i = scheme ? (size_t)(scheme - endpoint.data) + 3 : 0;
+
+	for (; i + 2 < endpoint.len_bytes; i++)
+		if (endpoint.data[i] == '/' && endpoint.data[i + 1] == 'v' &&
+		    endpoint.data[i + 2] >= '0' && endpoint.data[i + 2] <= '9')
+			return true;
+	return false;
+}
+
+/*
+ * People write endpoints with and without "/v1". One that has a version, or
+ * that takes it as a parameter, does not get ours too.
+ */
+static struct span path_after(const struct route_target *target,
+			      struct span endpoint,
+			      const struct provider_route *row)
+{
+	struct span path = span_text(row->path);
+
+	if (target->endpoint.len_bytes && starts_with(path, "/v1/") &&
+	    (target->api_version.len_bytes || has_version(endpoint)))
+		return tail(path, sizeof("/v1") - 1);
+	return path;
 }
 
 static bool query_allowed(const struct provider_route *row, struct span name)
@@ -217,14 +279,22 @@ static bool query_allowed(const struct provider_route *row, struct span name)
 }
 
 /* Parameters outside the route's list are left out, as odd ones refused. */
-static enum err put_query(struct buf *out, const struct provider_route *row,
-			  struct span query)
+static enum err put_query(struct buf *out, const struct route_target *target,
+			  const struct provider_route *row, struct span query)
 {
 	char mark = '?';
 	enum err e = ERR_OK;
 
 	if (query.len_bytes > ROUTE_QUERY_MAX_BYTES)
 		return ERR_LIMIT;
+	if (target->api_version.len_bytes) {
+		if (!all_of(target->api_version, "-._"))
+			return ERR_CONFIG;
+		e = buf_put_text(out, "?api-version=");
+		if (e == ERR_OK)
+			e = buf_put_span(out, target->api_version);
+		mark = '&';
+	}
 	while (e == ERR_OK && query.len_bytes) {
 		size_t end = find_byte(query, '&');
 		struct span pair = span_of(query.data, end);
@@ -323,7 +393,9 @@ enum err route_build(const struct route_target *target, enum route route,
 		     const struct route_values *values,
 		     struct route_request *ret_request)
 {
-	const struct provider_route *row = provider_route(target->kind, route);
+	const struct provider_route *row =
+		provider_route(target->kind, target->dialects, route,
+			       values->model);
 	struct route_request r = {.row = row};
 	struct buf url;
 	enum err e;
@@ -333,16 +405,14 @@ enum err route_build(const struct route_target *target, enum route route,
 		return ERR_UNSUPPORTED;
 	if (values->model.len_bytes > MODEL_MAX_BYTES)
 		return ERR_LIMIT;
-	if (!all_of(values->model, "-._:/@+"))
-		return ERR_FORMAT;
 	r.method = row->method;
-	e = route_resolve_endpoint(target, &url);
+	e = route_resolve_endpoint(target, row, &url);
 	if (e == ERR_OK)
-		e = put_template(&url, span_text(row->path), "{model}",
-				 values->model, true);
+		e = put_path(&url, path_after(target, buf_span(&url), row),
+			     values->model);
 	r.query_at = url.len_bytes;
 	if (e == ERR_OK)
-		e = put_query(&url, row, values->query);
+		e = put_query(&url, target, row, values->query);
 	if (e == ERR_OK)
 		e = pick_headers(row, values, &r);
 	if (e == ERR_OK)

@@ -7,11 +7,22 @@
 
 #define ROUTE_ENDPOINT_MAX_BYTES     512u
 #define ROUTE_REGION_MAX_BYTES       32u
+#define ROUTE_PROXY_MAX_BYTES        300u
+#define ROUTE_API_VERSION_MAX_BYTES  32u
 #define ROUTE_QUERY_MAX_BYTES        1024u
 #define ROUTE_HEADER_VALUE_MAX_BYTES 4096u
 #define ROUTE_HEADERS_MAX            16u
 #define ROUTE_URL_MAX_BYTES          2048u
 #define ROUTE_CANONICAL_MAX_BYTES    (72u * 1024u)
+
+/* Which of a region's end points; bits. */
+enum route_variant {
+	ROUTE_VARIANT_PLAIN = 0,
+	ROUTE_VARIANT_FIPS = 1,
+	ROUTE_VARIANT_DUALSTACK = 2,
+	ROUTE_VARIANT_FIPS_DUALSTACK = 3,
+	ROUTE_VARIANT_COUNT
+};
 
 /* A configured provider. Spans are borrowed. */
 struct route_target {
@@ -19,6 +30,9 @@ struct route_target {
 	struct span endpoint; /* empty: the kind's own */
 	struct span region;
 	bool plain_http; /* an administrator allowed it */
+	enum route_variant variant;
+	unsigned dialects;       /* configured; 0: the kind's own */
+	struct span api_version; /* of Azure; empty: none */
 };
 
 struct route_header {
@@ -46,8 +60,13 @@ struct route_request {
 };
 
 MUST_CHECK enum err route_check_endpoint(struct span endpoint, bool plain_http);
+MUST_CHECK enum err route_check_proxy(struct span proxy);
 MUST_CHECK enum err route_resolve_endpoint(const struct route_target *target,
+					   const struct provider_route *row,
 					   struct buf *out);
+const char *route_variant_text(enum route_variant variant);
+MUST_CHECK enum err route_variant_of(struct span text,
+				     enum route_variant *ret_variant);
 MUST_CHECK enum err route_build(const struct route_target *target,
 				enum route route,
 				const struct route_values *values,

@@ -22,11 +22,17 @@ static const struct provider_model models[] = {
 	 .cache_read_uusd = 300000,
 	 .cache_write_uusd = 3750000},
 	{.name = "listed"},
+	{.name = "uncached", .input_uusd = 2000000, .output_uusd = 1000000},
+	{.name = "dearest",
+	 .input_uusd = 1000000000,
+	 .output_uusd = 1000000000,
+	 .cache_read_uusd = 1000000000,
+	 .cache_write_uusd = 1000000000},
 };
 static const struct provider_kind kind = {
 	.capabilities = PROVIDER_CALLS_MODEL,
 	.models = models,
-	.model_count = 2,
+	.model_count = 4,
 };
 static const struct provider_kind script = {.capabilities = 0};
 
@@ -55,6 +61,20 @@ static void the_largest_counts_do_not_wrap(void **state)
 	(void)state;
 	assert_true(price_of(&kind, span_text("known"), &u, &cost));
 	assert_int_equal(cost, (int64_t)UINT32_MAX * 18);
+	u = (struct price_usage){UINT32_MAX, UINT32_MAX, UINT32_MAX,
+				 UINT32_MAX};
+	assert_true(price_of(&kind, span_text("dearest"), &u, &cost));
+	assert_int_equal(cost, (int64_t)UINT32_MAX * 3000);
+}
+
+static void cached_tokens_without_a_price_cost_as_others(void **state)
+{
+	struct price_usage u = {.input = 10, .cache_read = 4, .cache_write = 2};
+	int64_t cost = -1;
+
+	(void)state;
+	assert_true(price_of(&kind, span_text("uncached"), &u, &cost));
+	assert_int_equal(cost, 20);
 }
 
 static void an_unknown_price_is_not_nothing(void **state)
@@ -76,6 +96,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_kind_of_token_has_its_price),
 		cmocka_unit_test(the_largest_counts_do_not_wrap),
+		cmocka_unit_test(cached_tokens_without_a_price_cost_as_others),
 		cmocka_unit_test(an_unknown_price_is_not_nothing),
 	};
 
