@@ -4,24 +4,15 @@
  *
  * Runs in: kenaz.
  * Trusts:  its user.
- * Never:   takes a secret as an argument, shows it, keeps it: it lies in
- *	    locked memory until it is sent, and is wiped then.
+ * Never:   takes a secret as an argument or shows it; see secret_talk.c.
  */
-#include <errno.h>
-#include <sodium.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "engine/base/text.h"
 #include "engine/proto/limits.h"
 #include "tui/cmd_common.h"
 #include "tui/command.h"
-#include "tui/terminal.h"
-
-#define SECRET_MAX_BYTES 16384u
+#include "tui/secret_talk.h"
 
 static const struct column columns[] = {{"SECRET", "name", CELL_ANY}};
 
@@ -90,98 +81,27 @@ const struct command command_secret_remove = {
 	.run = cmd_remove,
 };
 
-/* From a terminal one line; from a file or pipe all, less one line's end. */
-static enum err read_secret(char *secret, size_t *ret_len)
+static int ask_and_set(struct app *app, const char *name,
+		       struct secret_text *secret)
 {
-	bool terminal = isatty(STDIN_FILENO);
-	size_t len = 0;
-	ssize_t n;
-
-	for (;;) {
-		if (len == SECRET_MAX_BYTES)
-			return ERR_LIMIT;
-		n = read(STDIN_FILENO, secret + len, SECRET_MAX_BYTES - len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return ERR_SYS;
-		if (n == 0)
-			break;
-		len += (size_t)n;
-		if (terminal && secret[len - 1] == '\n')
-			break;
-	}
-	if (len && secret[len - 1] == '\n')
-		len--;
-	if (len && secret[len - 1] == '\r')
-		len--;
-	*ret_len = len;
-	return len ? ERR_OK : ERR_SHORT;
-}
-
-static enum err ask(const char *name, char *secret, size_t *ret_len)
-{
+	cJSON *result = NULL;
+	char prompt[128];
 	enum err e;
+	int code;
 
-	if (!isatty(STDIN_FILENO))
-		return read_secret(secret, ret_len);
-	terminal_guard();
-	/* Asked once nothing shows any more: what was typed before is lost. */
-	e = terminal_no_echo(STDIN_FILENO);
-	if (e == ERR_OK) {
-		(void)fprintf(stderr, "Secret for %s (not shown): ", name);
-		e = read_secret(secret, ret_len);
-	}
-	terminal_restore();
-	return e;
-}
-
-static enum err send_all(int fd, const char *data, size_t len_bytes)
-{
-	while (len_bytes) {
-		ssize_t n = send(fd, data, len_bytes, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return ERR_CLOSED;
-		data += n;
-		len_bytes -= (size_t)n;
-	}
-	return ERR_OK;
-}
-
-/* Request, "ready", the bytes, half-close, and the answer to the same id. */
-static int hand_over(struct app *app, const char *name, const char *secret,
-		     size_t len_bytes)
-{
-	cJSON *params = app_params(), *result = NULL;
-	struct control_error error;
-	uint64_t id = 0;
-	enum err e;
-
-	app_add_text(params, "name", name);
-	e = control_send(app->control, "secret.set", params, &id);
+	(void)snprintf(prompt, sizeof(prompt), "Secret for %s", name);
+	e = secret_text_ask(secret, prompt, true);
+	if (e == ERR_LIMIT)
+		return app_fail(app, EXIT_CODE_USAGE,
+				"a secret has at most %u bytes",
+				SECRET_TEXT_MAX_BYTES - 1);
 	if (e != ERR_OK)
-		return app_fail(app, EXIT_CODE_UNREACHABLE,
-				"cannot ask the engine: %s", err_text(e));
-	e = control_wait(app->control, id, APP_CALL_MAX_MS, &result, &error);
-	if (e != ERR_OK)
-		return app_fail(app, error.code, "%s", error.text);
-	cJSON_Delete(result);
-	result = NULL;
-	e = send_all(control_fd(app->control), secret, len_bytes);
-	if (e == ERR_OK)
-		e = send_all(control_fd(app->control), "\n", 1);
-	/* The end of the line says that the secret is whole. */
-	if (e == ERR_OK && shutdown(control_fd(app->control), SHUT_WR) != 0)
-		e = ERR_SYS;
-	if (e != ERR_OK)
-		return app_fail(app, EXIT_CODE_UNREACHABLE,
-				"the engine closed the connection");
-	e = control_wait(app->control, id, APP_CALL_MAX_MS, &result, &error);
-	if (e != ERR_OK)
-		return app_fail(app, error.code, "%s", error.text);
+		return app_fail(app, EXIT_CODE_USAGE,
+				"nothing was given; the secret is not "
+				"changed");
+	code = secret_talk_set(app, name, secret, &result);
+	if (code != 0)
+		return code;
 	if (app->format != OUTPUT_TABLE)
 		return cmd_print_object(app, result);
 	app_note(app, "secret %s is set (version %.0f)",
@@ -192,42 +112,22 @@ static int hand_over(struct app *app, const char *name, const char *secret,
 
 static int cmd_set(struct app *app, struct args *args)
 {
-	char *secret = NULL;
-	size_t len = 0;
-	enum err e;
+	struct secret_text secret;
 	int code;
 
-	/* Not into a core file, not to another program of this user. */
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 || sodium_init() < 0)
-		return app_fail(app, EXIT_CODE_FAILED,
-				"cannot protect this program's memory");
-	secret = sodium_malloc(SECRET_MAX_BYTES);
-	if (!secret)
-		return app_fail(app, EXIT_CODE_FAILED,
-				"cannot lock memory for the secret; see "
-				"'ulimit -l'");
 	/* Before a person types a secret for nothing. */
 	if (!text_is_name(span_text(args->rest[0]), NAME_MAX_BYTES))
-		code = app_fail(app, EXIT_CODE_USAGE,
+		return app_fail(app, EXIT_CODE_USAGE,
 				"'%.100s' is no name of a secret: give 1 to %u "
 				"small letters, digits, '.', '_' and '-'",
 				args->rest[0], NAME_MAX_BYTES);
-	else
-		code = app_connect(app);
-	if (code == 0) {
-		e = ask(args->rest[0], secret, &len);
-		if (e == ERR_OK)
-			code = hand_over(app, args->rest[0], secret, len);
-		else if (e == ERR_LIMIT)
-			code = app_fail(app, EXIT_CODE_USAGE,
-					"a secret has at most %u bytes",
-					SECRET_MAX_BYTES - 1);
-		else
-			code = app_fail(app, EXIT_CODE_USAGE,
-					"nothing was given; the secret is not "
-					"changed");
-	}
-	sodium_free(secret);
+	code = secret_text_new(app, &secret);
+	if (code != 0)
+		return code;
+	code = secret_talk_prepare(app);
+	if (code == 0)
+		code = ask_and_set(app, args->rest[0], &secret);
+	secret_text_free(&secret);
 	return code;
 }
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * secret_input.c - read one secret from a client's socket and answer it
+ * secret_input.c - read secrets from a client's socket and answer it
  *
  * Runs in: kenaz-broker.
  * Trusts:  core for who the client is and what it may set.
  * Never:   keeps what was read outside locked memory, lets core see it.
  *
- * The client sends the secret as one line and half-closes; the answer is one
- * line of JSON-RPC with the id of the client's request, then the socket is
- * closed. Without the end of the line the client died while it was sending,
- * and what came of the secret is not stored.
+ * The client sends the secret as one line, or passphrases as one line each, and
+ * half-closes; the answer is one line of JSON-RPC with the id of the client's
+ * request, then the socket is closed. Without the end of the line the client
+ * died while it was sending, and what came of the secret is not stored.
  */
 #include "engine/broker/secret_input.h"
 
@@ -30,11 +30,12 @@
 
 struct secret_input {
 	int fd;
-	uint64_t request;
+	unsigned lines;
 	char name[NAME_MAX_BYTES + 1];
 	char rpc_id[SECRET_RPC_ID_MAX_BYTES + 1];
 	struct secret *input;
 	size_t have_bytes;
+	struct secret_input_result result;
 	secret_input_done done;
 	void *context;
 	uv_poll_t poll;
@@ -78,8 +79,24 @@ static void put_error(struct jsonw *w, const struct secret_input_result *result)
 	jsonw_end_object(w);
 }
 
-static void answer(const struct secret_input *in,
-		   const struct secret_input_result *result)
+static void put_result(struct jsonw *w, const struct secret_input *in)
+{
+	const struct secret_input_result *result = &in->result;
+
+	jsonw_key(w, "result");
+	jsonw_begin_object(w);
+	if (result->backend) {
+		jsonw_put_cstr(w, "state", "open");
+		jsonw_put_cstr(w, "backend", result->backend);
+		jsonw_put_u64(w, "key_id", result->key_id);
+	} else {
+		jsonw_put_cstr(w, "name", in->name);
+		jsonw_put_u64(w, "version", result->version);
+	}
+	jsonw_end_object(w);
+}
+
+static void answer(const struct secret_input *in)
 {
 	struct jsonw w;
 	struct buf line;
@@ -91,15 +108,10 @@ static void answer(const struct secret_input *in,
 	jsonw_put_cstr(&w, "jsonrpc", "2.0");
 	jsonw_key(&w, "id");
 	jsonw_raw(&w, span_text(in->rpc_id));
-	if (result->error == ERR_OK) {
-		jsonw_key(&w, "result");
-		jsonw_begin_object(&w);
-		jsonw_put_cstr(&w, "name", in->name);
-		jsonw_put_u64(&w, "version", result->version);
-		jsonw_end_object(&w);
-	} else {
-		put_error(&w, result);
-	}
+	if (in->result.error == ERR_OK)
+		put_result(&w, in);
+	else
+		put_error(&w, &in->result);
 	jsonw_end_object(&w);
 	e = jsonw_finish(&w);
 	if (e == ERR_OK)
@@ -130,32 +142,102 @@ static bool ends_its_line(const struct secret_input *in)
 	       (in->have_bytes && in->input->data[in->have_bytes - 1] == '\n');
 }
 
+/**
+ * secret_input_split() - The lines of what a client sent
+ * @input:	Whole, untrusted
+ * @count:	How many, at most SECRET_LINES_MAX; each ended by LF, or CR LF
+ * @ret_lines:	Borrow @input; written on success
+ *
+ * Return: ERR_OK; ERR_SHORT, ERR_LIMIT for fewer or more lines.
+ */
+enum err secret_input_split(struct span input, unsigned count,
+			    struct span ret_lines[SECRET_LINES_MAX])
+{
+	struct span lines[SECRET_LINES_MAX] = {{0}};
+	size_t at = 0, end;
+	unsigned i;
+
+	for (i = 0; i < count && i < SECRET_LINES_MAX; i++) {
+		for (end = at;
+		     end < input.len_bytes && input.data[end] != '\n';)
+			end++;
+		if (end == input.len_bytes)
+			return ERR_SHORT;
+		lines[i] = span_of(input.data + at, end - at);
+		if (lines[i].len_bytes && input.data[end - 1] == '\r')
+			lines[i].len_bytes--;
+		at = end + 1;
+	}
+	if (at != input.len_bytes)
+		return ERR_LIMIT;
+	memcpy(ret_lines, lines, sizeof(lines));
+	return ERR_OK;
+}
+
+static void set_error(struct secret_input *in, enum err e, const char *text)
+{
+	in->result.error = e;
+	(void)snprintf(in->result.text, sizeof(in->result.text), "%s", text);
+}
+
+static void read_input(struct secret_input *in)
+{
+	struct span s = span_of(in->input->data, in->have_bytes);
+	enum err e;
+
+	if (!ends_its_line(in)) {
+		set_error(in, ERR_CLOSED,
+			  in->lines ? "the passphrase was cut off; nothing was "
+				      "changed"
+				    : "the secret was cut off before its end "
+				      "of line; nothing was stored");
+		return;
+	}
+	if (in->lines) {
+		e = secret_input_split(s, in->lines, in->result.lines);
+		if (e != ERR_OK)
+			set_error(in, e,
+				  "other lines came than were asked for: is "
+				  "this kenaz of the engine's version?");
+		return;
+	}
+	e = secret_check_text(s, &in->result.secret);
+	if (e != ERR_OK) {
+		in->result.error = e;
+		(void)snprintf(in->result.text, sizeof(in->result.text),
+			       "a secret is one line of 1 to %u printable "
+			       "characters",
+			       SECRET_MAX_BYTES);
+	}
+}
+
 static void finish(struct secret_input *in, enum err error, const char *text)
 {
-	struct secret_input_result result = {.request = in->request,
-					     .name = in->name,
-					     .error = error};
-
-	if (uv_is_closing((uv_handle_t *)&in->poll))
+	if (!uv_is_active((uv_handle_t *)&in->poll))
 		return;
-	(void)snprintf(result.text, sizeof(result.text), "%s", text);
-	if (error == ERR_OK && !ends_its_line(in)) {
-		result.error = ERR_CLOSED;
-		(void)snprintf(result.text, sizeof(result.text),
-			       "the secret was cut off before its end of line; "
-			       "nothing was stored");
-	} else if (error == ERR_OK) {
-		struct span s = span_of(in->input->data, in->have_bytes);
+	(void)uv_poll_stop(&in->poll);
+	(void)uv_timer_stop(&in->timer);
+	if (error != ERR_OK)
+		set_error(in, error, text);
+	else
+		read_input(in);
+	in->done(in->context, in, &in->result);
+}
 
-		result.error = secret_check_text(s, &result.secret);
-		if (result.error != ERR_OK)
-			(void)snprintf(result.text, sizeof(result.text),
-				       "a secret is one line of 1 to %u "
-				       "printable characters",
-				       SECRET_MAX_BYTES);
-	}
-	in->done(in->context, &result);
-	answer(in, &result);
+/** secret_input_result() - What was filled in so far */
+struct secret_input_result *secret_input_result(struct secret_input *in)
+{
+	return &in->result;
+}
+
+/**
+ * secret_input_answer() - Tell the client what became of it
+ * @in:	Input that was reported; ends here
+ */
+void secret_input_answer(struct secret_input *in)
+{
+	answer(in);
+	in->result.secret = (struct span){0};
 	uv_close((uv_handle_t *)&in->poll, on_closed);
 	uv_close((uv_handle_t *)&in->timer, on_closed);
 }
@@ -190,21 +272,17 @@ static void on_timer(uv_timer_t *timer)
 }
 
 /**
- * secret_input_new() - Read a secret and report it
+ * secret_input_new() - Read what a client types and report it
  * @loop:	The process's loop
  * @fd:		The client's socket, owned from here on, also on failure
- * @request:	Number for the report
- * @name:	Name of the secret, at most NAME_MAX_BYTES
- * @rpc_id:	JSON text of the client's request id
- * @done:	Called exactly once, later; it stores the secret
- * @context:	Borrowed, passed to @done
+ * @plan:	What to read and whom to tell; copied. Its done() is called
+ *		exactly once, later
  *
  * Return: ERR_OK; ERR_LIMIT when too many are open or memory cannot be
  *	   locked; ERR_FORMAT; ERR_MEMORY; ERR_SYS.
  */
-enum err secret_input_new(uv_loop_t *loop, int fd, uint64_t request,
-			  struct span name, struct span rpc_id,
-			  secret_input_done done, void *context)
+enum err secret_input_new(uv_loop_t *loop, int fd,
+			  const struct secret_input_plan *plan)
 {
 	struct secret_input *in = calloc(1, sizeof(*in));
 	enum err e = in ? ERR_OK : ERR_MEMORY;
@@ -212,9 +290,10 @@ enum err secret_input_new(uv_loop_t *loop, int fd, uint64_t request,
 	if (e == ERR_OK && open_inputs == SECRET_INPUT_OPEN_MAX)
 		e = ERR_LIMIT;
 	if (e == ERR_OK)
-		e = span_copy_text(name, in->name, sizeof(in->name));
+		e = span_copy_text(plan->name, in->name, sizeof(in->name));
 	if (e == ERR_OK)
-		e = span_copy_text(rpc_id, in->rpc_id, sizeof(in->rpc_id));
+		e = span_copy_text(plan->rpc_id, in->rpc_id,
+				   sizeof(in->rpc_id));
 	if (e == ERR_OK)
 		e = secret_new(INPUT_BYTES, &in->input);
 	if (e == ERR_OK && uv_poll_init(loop, &in->poll, fd) != 0)
@@ -227,9 +306,11 @@ enum err secret_input_new(uv_loop_t *loop, int fd, uint64_t request,
 		return e;
 	}
 	in->fd = fd;
-	in->request = request;
-	in->done = done;
-	in->context = context;
+	in->lines = plan->lines;
+	in->result.request = plan->request;
+	in->result.name = in->name;
+	in->done = plan->done;
+	in->context = plan->context;
 	in->poll.data = in;
 	in->timer.data = in;
 	in->handles = 2;

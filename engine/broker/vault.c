@@ -9,8 +9,9 @@
  *	    new wrapping key beside an old vault.
  *
  * A change is encoded first, written to a temporary file, synced and renamed
- * over the old one; memory changes last. A vault that does not exist yet is
- * empty, and its file and key file are made by the first vault_set().
+ * over the old one; memory changes last. A vault that does not exist yet gets
+ * its file with the first write after vault_begin(). Where wrapping keys come
+ * from is vault_source.c's business.
  */
 #include "engine/broker/vault.h"
 
@@ -29,10 +30,12 @@
 #define VAULT_FILE_NEW "vault.new"
 
 struct vault {
-	int dir_fd; /* owned */
-	const struct vault_backend *backend;
-	struct secret *wrapping_key;   /* NULL until there is a vault */
-	struct vault_content *content; /* NULL until there is a vault */
+	int dir_fd;                    /* borrowed */
+	struct buf file;               /* until it is unsealed */
+	struct vault_header header;    /* of that file */
+	struct secret *wrapping_key;   /* NULL unless open */
+	struct vault_content *content; /* NULL unless open */
+	bool present;
 };
 
 static enum err read_file(int dir_fd, struct buf *out, const char **ret_why)
@@ -110,72 +113,112 @@ static enum err write_file(int dir_fd, struct span bytes)
 	return e;
 }
 
-static enum err open_file(struct vault *v, struct span file,
-			  const char **ret_why)
-{
-	struct vault_header header;
-	enum err e = vault_header_read(file, &header);
-
-	if (e != ERR_OK) {
-		*ret_why = e == ERR_VERSION ? "a newer Kenaz wrote this vault"
-					    : "this is not a vault file";
-		return e;
-	}
-	if (header.backend != (uint32_t)v->backend->id) {
-		*ret_why = "the vault's key is kept in another place than the "
-			   "configured one";
-		return ERR_CONFIG;
-	}
-	e = v->backend->load(v->dir_fd, &v->wrapping_key, ret_why);
-	if (e != ERR_OK)
-		return e;
-	return vault_content_read(file, v->wrapping_key, &v->content, ret_why);
-}
-
 /**
- * vault_open() - Open a vault, or note that there is none yet
- * @dir_fd:	Directory, owned from here on when this succeeds
- * @backend:	Where its wrapping key is
- * @ret_vault:	Owned by the caller; written on success
+ * vault_load() - Read a vault's file as far as that needs no key
+ * @dir_fd:	Directory, borrowed as long as the vault lives
+ * @ret_vault:	Sealed, or absent when there is no file; owned by the caller;
+ *		written on success
  * @ret_why:	A static sentence; written on failure
  *
- * Return: ERR_OK; ERR_PERMISSION; ERR_NOT_FOUND for a vault without its key;
- *	   ERR_CONFIG for another backend's vault; ERR_VERSION; ERR_FORMAT;
- *	   ERR_SHORT; ERR_CRYPTO; ERR_INTEGRITY; ERR_LIMIT; ERR_MEMORY;
- *	   ERR_SYS.
+ * Return: ERR_OK; ERR_PERMISSION; ERR_VERSION; ERR_FORMAT; ERR_SHORT;
+ *	   ERR_LIMIT; ERR_MEMORY; ERR_SYS.
  */
-enum err vault_open(int dir_fd, const struct vault_backend *backend,
-		    struct vault **ret_vault, const char **ret_why)
+enum err vault_load(int dir_fd, struct vault **ret_vault, const char **ret_why)
 {
 	struct vault *v = calloc(1, sizeof(*v));
-	struct buf file;
 	enum err e;
 
 	if (!v) {
 		*ret_why = "out of memory";
 		return ERR_MEMORY;
 	}
-	v->dir_fd = -1;
-	v->backend = backend;
-	buf_init(&file, VAULT_FILE_MAX_BYTES);
-	e = read_file(dir_fd, &file, ret_why);
 	v->dir_fd = dir_fd;
-	if (e == ERR_OK)
-		e = open_file(v, buf_span(&file), ret_why);
-	else if (e == ERR_NOT_FOUND)
-		e = ERR_OK;
-	buf_fini(&file);
+	buf_init(&v->file, VAULT_FILE_MAX_BYTES);
+	e = read_file(dir_fd, &v->file, ret_why);
 	if (e == ERR_OK) {
-		*ret_vault = v;
-	} else {
-		v->dir_fd = -1;
-		vault_free(v);
+		v->present = true;
+		e = vault_header_read(buf_span(&v->file), &v->header);
+		if (e != ERR_OK)
+			*ret_why = e == ERR_VERSION
+					   ? "a newer Kenaz wrote this vault"
+					   : "this is not a vault file";
+	} else if (e == ERR_NOT_FOUND) {
+		e = ERR_OK;
 	}
+	if (e == ERR_OK)
+		*ret_vault = v;
+	else
+		vault_free(v);
 	return e;
 }
 
+/** vault_phase() - How far it is open */
+enum vault_phase vault_phase(const struct vault *v)
+{
+	if (v->content)
+		return VAULT_OPEN;
+	return v->present ? VAULT_SEALED : VAULT_ABSENT;
+}
+
+/** vault_wrapped_by() - Who wraps its key; meaningless when it is absent */
+const struct vault_wrap *vault_wrapped_by(const struct vault *v)
+{
+	return v->content ? &v->content->header.wrap : &v->header.wrap;
+}
+
 /**
- * vault_free() - Wipe everything and close the directory
+ * vault_unseal() - Open a sealed vault
+ * @v:			Vault
+ * @wrapping_key:	Owned from here on, on success only
+ * @ret_why:		A static sentence; written on failure
+ *
+ * Return: as vault_content_read(); ERR_STATE for one that is not sealed.
+ */
+enum err vault_unseal(struct vault *v, struct secret *wrapping_key,
+		      const char **ret_why)
+{
+	enum err e;
+
+	*ret_why = "there is nothing to open";
+	if (vault_phase(v) != VAULT_SEALED)
+		return ERR_STATE;
+	e = vault_content_read(buf_span(&v->file), wrapping_key, &v->content,
+			       ret_why);
+	if (e != ERR_OK)
+		return e;
+	v->wrapping_key = wrapping_key;
+	buf_reset(&v->file);
+	return ERR_OK;
+}
+
+/**
+ * vault_begin() - Start a vault where there is none; the first write makes it
+ * @v:			Absent vault
+ * @wrap:		Who wraps its key, borrowed
+ * @wrapping_key:	Owned from here on, on success only
+ * @ret_why:		A static sentence; written on failure
+ *
+ * Return: ERR_OK; ERR_STATE; ERR_MEMORY; ERR_LIMIT.
+ */
+enum err vault_begin(struct vault *v, const struct vault_wrap *wrap,
+		     struct secret *wrapping_key, const char **ret_why)
+{
+	enum err e;
+
+	*ret_why = "there is a vault already";
+	if (vault_phase(v) != VAULT_ABSENT)
+		return ERR_STATE;
+	*ret_why = "memory for secrets cannot be locked";
+	e = vault_content_new(&v->content);
+	if (e != ERR_OK)
+		return e;
+	v->content->header.wrap = *wrap;
+	v->wrapping_key = wrapping_key;
+	return ERR_OK;
+}
+
+/**
+ * vault_free() - Wipe everything
  * @v:	Vault, or NULL
  */
 void vault_free(struct vault *v)
@@ -184,33 +227,17 @@ void vault_free(struct vault *v)
 		return;
 	vault_content_free(v->content);
 	secret_release(v->wrapping_key);
-	if (v->dir_fd >= 0)
-		(void)close(v->dir_fd);
+	buf_fini(&v->file);
 	free(v);
 }
 
-/* The wrapping key of a vault about to be made. */
-static enum err first_key(struct vault *v, const char **ret_why)
+/** vault_is_wrapped_with() - Whether an open vault's wrapping key is this */
+bool vault_is_wrapped_with(const struct vault *v, const struct secret *key)
 {
-	enum err e = v->backend->load(v->dir_fd, &v->wrapping_key, ret_why);
-
-	if (e == ERR_NOT_FOUND)
-		e = v->backend->create(v->dir_fd, &v->wrapping_key, ret_why);
-	return e;
-}
-
-static enum err first_content(struct vault *v, const char **ret_why)
-{
-	enum err e = ERR_OK;
-
-	if (v->content)
-		return ERR_OK;
-	if (!v->wrapping_key)
-		e = first_key(v, ret_why);
-	if (e != ERR_OK)
-		return e;
-	*ret_why = "memory for secrets cannot be locked";
-	return vault_content_new((uint32_t)v->backend->id, &v->content);
+	return v->wrapping_key &&
+	       key->len_bytes == v->wrapping_key->len_bytes &&
+	       sodium_memcmp(key->data, v->wrapping_key->data,
+			     key->len_bytes) == 0;
 }
 
 /* Writes what the vault shall hold; the generation is counted up first. */
@@ -228,6 +255,64 @@ static enum err commit(struct vault *v, const char **ret_why)
 	if (e != ERR_OK)
 		*ret_why = e == ERR_LIMIT ? "the vault is full"
 					  : "the vault cannot be written";
+	return e;
+}
+
+/**
+ * vault_save() - Write an open vault as it is
+ * @v:		Vault
+ * @ret_why:	A static sentence; written on failure
+ *
+ * Return: ERR_OK once durable; ERR_STATE; ERR_LIMIT; ERR_STORAGE.
+ */
+enum err vault_save(struct vault *v, const char **ret_why)
+{
+	*ret_why = "the vault is not open";
+	return v->content ? commit(v, ret_why) : ERR_STATE;
+}
+
+/**
+ * vault_rewrap() - Wrap a fresh vault key with another wrapping key
+ * @v:			Open vault; unchanged on failure
+ * @wrap:		Who wraps from now on, borrowed
+ * @wrapping_key:	Owned from here on, on success only
+ * @ret_why:		A static sentence; written on failure
+ *
+ * All secrets are encrypted anew: who has the old wrapping key and an old
+ * file learns nothing of what is set later.
+ *
+ * Return: ERR_OK once durable; ERR_STATE; ERR_LIMIT; ERR_STORAGE; ERR_MEMORY.
+ */
+enum err vault_rewrap(struct vault *v, const struct vault_wrap *wrap,
+		      struct secret *wrapping_key, const char **ret_why)
+{
+	struct vault_content *c = v->content;
+	struct secret *old_wrapping = v->wrapping_key, *old_key;
+	struct vault_header old;
+	enum err e;
+
+	*ret_why = "the vault is not open";
+	if (!c)
+		return ERR_STATE;
+	*ret_why = "memory for secrets cannot be locked";
+	old = c->header;
+	old_key = c->key;
+	c->key = NULL;
+	e = vault_content_rekey(c);
+	if (e == ERR_OK) {
+		c->header.wrap = *wrap;
+		v->wrapping_key = wrapping_key;
+		e = commit(v, ret_why);
+	}
+	if (e == ERR_OK) {
+		secret_release(old_key);
+		secret_release(old_wrapping);
+		return ERR_OK;
+	}
+	secret_release(c->key);
+	c->key = old_key;
+	c->header = old;
+	v->wrapping_key = old_wrapping;
 	return e;
 }
 
@@ -252,7 +337,7 @@ static struct vault_record *find(const struct vault *v, struct span name)
  * Pointers from vault_find() end here.
  *
  * Return: ERR_OK once durable; ERR_FORMAT for a bad name; ERR_LIMIT; ERR_
- *	   STORAGE with the old content kept; as vault_open() for the key.
+ *	   STATE when it is not open; ERR_STORAGE with the old content kept.
  */
 enum err vault_set(struct vault *v, struct span name, struct span secret,
 		   uint64_t now_wall_us, const char **ret_why)
@@ -265,9 +350,9 @@ enum err vault_set(struct vault *v, struct span name, struct span secret,
 	*ret_why = "a secret's name is at most 64 of a-z 0-9 . _ -";
 	if (!text_is_name(name, VAULT_NAME_MAX_BYTES))
 		return ERR_FORMAT;
-	e = first_content(v, ret_why);
-	if (e != ERR_OK)
-		return e;
+	*ret_why = "the vault is not open";
+	if (!v->content)
+		return ERR_STATE;
 	record = find(v, name);
 	fresh = !record;
 	*ret_why = "the vault is full";
@@ -351,6 +436,12 @@ const struct vault_record *vault_at(const struct vault *v, size_t index)
 	if (!v->content || index >= v->content->count)
 		return NULL;
 	return &v->content->records[index];
+}
+
+/** vault_key_id() - Number of its key: one more with every rewrap */
+uint32_t vault_key_id(const struct vault *v)
+{
+	return v->content ? v->content->header.key_id : v->header.key_id;
 }
 
 /** vault_generation() - How often the vault was written; 0 when never */

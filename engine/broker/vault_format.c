@@ -13,15 +13,16 @@
  * Numbers are little-endian, "lp" is a u32 length and that many bytes.
  *
  *	"KENAZVLT"  u32 version  u32 backend  id[16]  u64 generation
- *	u32 key id  nonce[24]  wrapped vault key[32 + 16]
+ *	u32 key id  lp parameters  nonce[24]  wrapped vault key[32 + 16]
  *	u32 count, then each: lp name  u64 version  u64 created (us)
  *		nonce[24]  lp ciphertext
  *	keyed BLAKE2b-256 over all of the above
  *
+ * The parameters are the backend's (vault_wrap.h); version 1 had none.
  * Associated data of the vault key: "kenaz-vault-key" version backend id
- * key id. Of a secret: "kenaz-secret" id, lp name, version, key id: none can
- * be moved to another name, version or vault. The last field binds the set of
- * records and the generation; its key is derived from the vault key.
+ * key id, lp parameters. Of a secret: "kenaz-secret" id, lp name, version, key
+ *id: none can be moved to another name, version or vault. The last field binds
+ *the set of records and the generation; its key is derived from the vault key.
  */
 #include "engine/broker/vault_format.h"
 
@@ -37,7 +38,18 @@
 #define NONCE_BYTES crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 #define TAG_BYTES   crypto_aead_xchacha20poly1305_ietf_ABYTES
 #define SEAL_BYTES  32u
-#define AAD_MAX     256u
+#define AAD_MAX     512u
+
+static struct span params_of(const struct vault_header *h)
+{
+	return span_of(h->wrap.params, h->wrap.params_bytes);
+}
+
+/* The first version knew one backend, which needs none. */
+static enum err put_params(const struct vault_header *h, struct buf *out)
+{
+	return h->version > 1 ? buf_put_lp(out, params_of(h)) : ERR_OK;
+}
 
 static enum err put_header(const struct vault_header *h, struct buf *out)
 {
@@ -46,36 +58,41 @@ static enum err put_header(const struct vault_header *h, struct buf *out)
 	if (e == ERR_OK)
 		e = buf_put_u32(out, h->version);
 	if (e == ERR_OK)
-		e = buf_put_u32(out, h->backend);
+		e = buf_put_u32(out, h->wrap.backend);
 	if (e == ERR_OK)
 		e = buf_put(out, h->id, sizeof(h->id));
 	if (e == ERR_OK)
 		e = buf_put_u64(out, h->generation);
 	if (e == ERR_OK)
 		e = buf_put_u32(out, h->key_id);
-	return e;
+	return e == ERR_OK ? put_params(h, out) : e;
 }
 
 static enum err get_header(struct reader *r, struct vault_header *ret)
 {
 	struct span magic = reader_get_span(r, MAGIC_BYTES);
-	struct vault_header h;
-	struct span id;
+	struct vault_header h = {0};
+	struct span id, params = {0};
 
 	if (r->status != ERR_OK || memcmp(magic.data, MAGIC, MAGIC_BYTES) != 0)
 		return ERR_FORMAT;
 	h.version = reader_get_u32(r);
 	if (r->status == ERR_OK && h.version > VAULT_VERSION)
 		return ERR_VERSION;
-	h.backend = reader_get_u32(r);
+	h.wrap.backend = reader_get_u32(r);
 	id = reader_get_span(r, VAULT_ID_BYTES);
 	h.generation = reader_get_u64(r);
 	h.key_id = reader_get_u32(r);
+	if (h.version > 1)
+		params = reader_get_lp(r, VAULT_PARAMS_MAX_BYTES);
 	if (r->status != ERR_OK)
 		return r->status;
 	if (h.version == 0)
 		return ERR_FORMAT;
 	memcpy(h.id, id.data, sizeof(h.id));
+	if (params.len_bytes)
+		memcpy(h.wrap.params, params.data, params.len_bytes);
+	h.wrap.params_bytes = (uint32_t)params.len_bytes;
 	*ret = h;
 	return ERR_OK;
 }
@@ -105,12 +122,12 @@ static enum err key_aad(const struct vault_header *h, struct buf *out)
 	if (e == ERR_OK)
 		e = buf_put_u32(out, h->version);
 	if (e == ERR_OK)
-		e = buf_put_u32(out, h->backend);
+		e = buf_put_u32(out, h->wrap.backend);
 	if (e == ERR_OK)
 		e = buf_put(out, h->id, sizeof(h->id));
 	if (e == ERR_OK)
 		e = buf_put_u32(out, h->key_id);
-	return e;
+	return e == ERR_OK ? put_params(h, out) : e;
 }
 
 static enum err secret_aad(const struct vault_header *h, struct span name,
@@ -199,12 +216,12 @@ static enum err seal(const struct secret *key, struct span content,
 
 /**
  * vault_content_new() - Start an empty vault with a fresh key and id
- * @backend:		Who will wrap its key
- * @ret_content:	Owned by the caller; written on success
+ * @ret_content:	Owned by the caller; written on success. Its wrap is
+ *			the caller's to fill in
  *
  * Return: ERR_OK; ERR_MEMORY; ERR_LIMIT when memory cannot be locked.
  */
-enum err vault_content_new(uint32_t backend, struct vault_content **ret_content)
+enum err vault_content_new(struct vault_content **ret_content)
 {
 	struct vault_content *c = calloc(1, sizeof(*c));
 	enum err e;
@@ -212,16 +229,37 @@ enum err vault_content_new(uint32_t backend, struct vault_content **ret_content)
 	if (!c)
 		return ERR_MEMORY;
 	c->header.version = VAULT_VERSION;
-	c->header.backend = backend;
-	c->header.key_id = 1;
 	randombytes_buf(c->header.id, sizeof(c->header.id));
-	e = secret_new(VAULT_KEY_BYTES, &c->key);
+	e = vault_content_rekey(c);
 	if (e != ERR_OK) {
 		vault_content_free(c);
 		return e;
 	}
-	randombytes_buf(c->key->data, c->key->len_bytes);
 	*ret_content = c;
+	return ERR_OK;
+}
+
+/**
+ * vault_content_rekey() - Take a fresh vault key, under the next key id
+ * @content:	Changed on success only
+ *
+ * Return: ERR_OK; ERR_MEMORY; ERR_LIMIT when memory cannot be locked, or
+ *	   after four thousand million keys.
+ */
+enum err vault_content_rekey(struct vault_content *content)
+{
+	struct secret *key;
+	enum err e = ERR_LIMIT;
+
+	if (content->header.key_id == UINT32_MAX)
+		return e;
+	e = secret_new(VAULT_KEY_BYTES, &key);
+	if (e != ERR_OK)
+		return e;
+	randombytes_buf(key->data, key->len_bytes);
+	secret_release(content->key);
+	content->key = key;
+	content->header.key_id++;
 	return ERR_OK;
 }
 
@@ -368,6 +406,8 @@ enum err vault_content_read(struct span file, const struct secret *wrapping_key,
 		e = ERR_FORMAT;
 out:
 	if (e == ERR_OK) {
+		/* The next write is one of this program's version. */
+		c->header.version = VAULT_VERSION;
 		*ret_content = c;
 	} else {
 		*ret_why = read_problem(e);

@@ -7,8 +7,9 @@
 
 #include "engine/base/buf.h"
 #include "engine/broker/secret.h"
+#include "engine/broker/vault_wrap.h"
 
-#define VAULT_VERSION        1u
+#define VAULT_VERSION        2u
 #define VAULT_ID_BYTES       16u
 #define VAULT_KEY_BYTES      32u
 #define VAULT_NAME_MAX_BYTES 64u
@@ -17,7 +18,7 @@
 
 struct vault_header {
 	uint32_t version;
-	uint32_t backend; /* who wraps the vault key */
+	struct vault_wrap wrap; /* who wraps the vault key, and how */
 	uint8_t id[VAULT_ID_BYTES];
 	uint64_t generation; /* one more with every write */
 	uint32_t key_id;     /* of the vault key */
@@ -39,8 +40,8 @@ struct vault_content {
 
 MUST_CHECK enum err vault_header_read(struct span file,
 				      struct vault_header *ret_header);
-MUST_CHECK enum err vault_content_new(uint32_t backend,
-				      struct vault_content **ret_content);
+MUST_CHECK enum err vault_content_new(struct vault_content **ret_content);
+MUST_CHECK enum err vault_content_rekey(struct vault_content *content);
 MUST_CHECK enum err vault_content_read(struct span file,
 				       const struct secret *wrapping_key,
 				       struct vault_content **ret_content,

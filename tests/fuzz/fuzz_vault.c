@@ -27,7 +27,8 @@ static void start(void)
 	    secret_new(VAULT_KEY_BYTES, &wrapping_key) != ERR_OK)
 		abort();
 	memset(wrapping_key->data, 7, VAULT_KEY_BYTES);
-	if (vault_content_new(1, &c) != ERR_OK)
+	if (vault_content_new(&c) != ERR_OK ||
+	    wrap_put_file(1, &c->header.wrap) != ERR_OK)
 		abort();
 	memcpy(c->records[0].name, "name", 5);
 	if (secret_copy(span_text("secret"), &c->records[0].secret) != ERR_OK)
@@ -76,5 +77,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
-/* sources: engine/broker/vault_format.c engine/broker/secret.c */
+/* sources: engine/broker/vault_format.c engine/broker/vault_wrap.c */
+/* sources: engine/broker/secret.c */
 /* sources: engine/base/buf.c engine/base/text.c */

@@ -4,13 +4,11 @@
 
 import json
 import os
-import subprocess
 import sys
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
-from kenaz import Engine, check, have_image, main, wait_for  # noqa: E402
+from kenaz import Engine, FakeProvider, check, have_image, main, wait_for  # noqa: E402
 
 if not have_image():
     print("skipped: build/image/mini is not built (make image)")
@@ -22,38 +20,9 @@ if os.getuid() != 0:
 KEY = "sk-test-" + os.urandom(24).hex()
 
 
-class Provider:
-    def __init__(self, folder, *options):
-        self.record = os.path.join(folder, "requests-%d.jsonl" % time.monotonic_ns())
-        self.process = subprocess.Popen(
-            [sys.executable, os.path.join(HERE, "..", "lib", "fake_provider.py"),
-             "--record", self.record, "--seconds", "280", *options],
-            stdout=subprocess.PIPE, text=True)
-        self.port = int(self.process.stdout.readline())
-
-    def requests(self):
-        try:
-            with open(self.record) as f:
-                return [r for r in map(json.loads, f) if "headers" in r]
-        except OSError:
-            return []
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
-
-
 engine = Engine()
-provider = Provider(engine.folder)
-engine.write("kenaz.toml", """
-[[provider]]
-name = "anthropic"
-kind = "anthropic"
-secret = "anthropic"
-endpoint = "http://127.0.0.1:%d"
-allow_http = true
-models = ["claude-test"]
-""" % provider.port)
+provider = FakeProvider(engine.folder)
+engine.write("kenaz.toml", provider.config('models = ["claude-test"]\n'))
 engine.start()
 engine.set_secret("anthropic", KEY)
 session, owner, _ = engine.session()

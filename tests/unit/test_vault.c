@@ -19,6 +19,7 @@
 
 #include <sodium.h>
 
+#include "engine/broker/key_file.h"
 #include "engine/broker/vault.h"
 #include "tests/lib/rig.h"
 
@@ -37,21 +38,33 @@ static int teardown(void **state)
 	return 0;
 }
 
+static int dir_fd = -1;
+
 static int open_dir(void)
 {
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	assert_true(fd >= 0);
-	return fd;
+	if (dir_fd >= 0)
+		close(dir_fd);
+	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(dir_fd >= 0);
+	return dir_fd;
 }
 
+/* As the keeper does with a key file. */
 static enum err try_open(struct vault **ret, const char **why)
 {
 	int fd = open_dir();
-	enum err e = vault_open(fd, &vault_backend_keyfile, ret, why);
+	struct secret *key = NULL;
+	enum err e = vault_load(fd, ret, why);
 
-	if (e != ERR_OK)
-		close(fd);
+	if (e != ERR_OK || vault_phase(*ret) != VAULT_SEALED)
+		return e;
+	e = key_file_load(fd, "vault.key", &key, why);
+	if (e == ERR_OK)
+		e = vault_unseal(*ret, key, why);
+	if (e != ERR_OK) {
+		secret_release(key);
+		vault_free(*ret);
+	}
 	return e;
 }
 
@@ -66,10 +79,28 @@ static struct vault *must_open(void)
 	return v;
 }
 
+static enum err begin(struct vault *v, const char **why)
+{
+	struct vault_wrap wrap;
+	struct secret *key;
+	enum err e = wrap_put_file(1, &wrap);
+
+	if (e == ERR_OK)
+		e = key_file_create(dir_fd, "vault.key", &key, why);
+	if (e == ERR_OK)
+		e = vault_begin(v, &wrap, key, why);
+	return e;
+}
+
 static void set(struct vault *v, const char *name, const char *secret)
 {
 	const char *why = "";
-	enum err e = vault_set(v, span_text(name), span_text(secret), 1, &why);
+	enum err e = ERR_OK;
+
+	if (vault_phase(v) == VAULT_ABSENT)
+		e = begin(v, &why);
+	if (e == ERR_OK)
+		e = vault_set(v, span_text(name), span_text(secret), 1, &why);
 
 	if (e != ERR_OK)
 		fail_msg("%s", why);
@@ -227,17 +258,119 @@ static void test_newer_version(void **state)
 	set(v, "name", "secret");
 	vault_free(v);
 	len = read_file("vault", data, sizeof(data));
-	data[8] = 2;
+	data[8] = VAULT_VERSION + 1;
 	write_file("vault", data, len);
 	assert_int_equal(try_open(&v, &why), ERR_VERSION);
 	assert_string_equal(why, "a newer Kenaz wrote this vault");
 	data[8] = 0;
 	write_file("vault", data, len);
 	assert_int_equal(try_open(&v, &why), ERR_FORMAT);
-	data[8] = 1;
+	/* who wraps, and how, is bound to the wrapped key */
+	data[8] = VAULT_VERSION;
 	data[12] = VAULT_BACKEND_PASSPHRASE;
 	write_file("vault", data, len);
-	assert_int_equal(try_open(&v, &why), ERR_CONFIG);
+	assert_int_equal(try_open(&v, &why), ERR_CRYPTO);
+	data[8] = VAULT_VERSION - 1;
+	write_file("vault", data, len);
+	assert_int_not_equal(try_open(&v, &why), ERR_OK);
+}
+
+/* As the first version of the format wrote it: without parameters. */
+static void test_first_version(void **state)
+{
+	struct vault_content *c;
+	struct vault *v = must_open();
+	struct vault_wrap wrap;
+	struct secret *key;
+	struct buf file;
+	const char *why;
+	char name[WRAP_FILE_MAX_BYTES];
+
+	(void)state;
+	set(v, "a", "first");
+	vault_free(v);
+	assert_int_equal(key_file_load(dir_fd, "vault.key", &key, &why),
+			 ERR_OK);
+	assert_int_equal(vault_content_new(&c), ERR_OK);
+	c->header.version = 1;
+	c->header.wrap.backend = VAULT_BACKEND_KEYFILE;
+	assert_int_equal(secret_copy(span_text("old"), &c->records[0].secret),
+			 ERR_OK);
+	memcpy(c->records[0].name, "b", 2);
+	c->records[0].version = 7;
+	c->count = 1;
+	buf_init(&file, VAULT_FILE_MAX_BYTES);
+	assert_int_equal(vault_content_write(c, key, &file), ERR_OK);
+	write_file("vault", file.data, file.len_bytes);
+	vault_content_free(c);
+	secret_release(key);
+	buf_fini(&file);
+
+	v = must_open();
+	expect(v, "b", "old");
+	wrap = *vault_wrapped_by(v);
+	assert_int_equal(wrap_get_file(&wrap, name), ERR_OK);
+	assert_string_equal(name, "vault.key");
+	set(v, "b", "new");
+	assert_int_equal(vault_find(v, span_text("b"))->version, 8);
+	vault_free(v);
+	v = must_open();
+	expect(v, "b", "new");
+	vault_free(v);
+}
+
+static void test_rewrap(void **state)
+{
+	static uint8_t before[4096], after[4096];
+	struct vault *v = must_open();
+	struct vault_wrap wrap, old;
+	struct secret *key, *second;
+	const char *why = "";
+	size_t n, m;
+
+	(void)state;
+	set(v, "a", "first");
+	old = *vault_wrapped_by(v);
+	n = read_file("vault", before, sizeof(before));
+	assert_int_equal(wrap_put_file(2, &wrap), ERR_OK);
+	assert_int_equal(key_file_create(dir_fd, "vault.key.2", &key, &why),
+			 ERR_OK);
+	/* a write that fails changes nothing, in the file or in memory */
+	assert_int_equal(mkdir(path_of("vault.new"), 0700), 0);
+	assert_int_equal(vault_rewrap(v, &wrap, key, &why), ERR_STORAGE);
+	assert_int_equal(vault_key_id(v), 1);
+	assert_memory_equal(vault_wrapped_by(v), &old, sizeof(old));
+	m = read_file("vault", after, sizeof(after));
+	assert_int_equal(n, m);
+	assert_memory_equal(before, after, n);
+	expect(v, "a", "first");
+	assert_int_equal(rmdir(path_of("vault.new")), 0);
+	set(v, "b", "still the old key");
+	assert_int_equal(vault_rewrap(v, &wrap, key, &why), ERR_OK);
+	assert_int_equal(vault_key_id(v), 2);
+	assert_true(vault_is_wrapped_with(v, key));
+	expect(v, "a", "first");
+	vault_free(v);
+
+	/* the old key opens nothing any more, the new one everything */
+	write_file("vault.key.7", before, 40);
+	write_file("vault.keys", before, 40);
+	write_file("vault.key.7.saved", before, 40);
+	assert_int_equal(try_open(&v, &why), ERR_CRYPTO);
+	assert_int_equal(vault_load(open_dir(), &v, &why), ERR_OK);
+	assert_int_equal(key_file_load(dir_fd, "vault.key.2", &second, &why),
+			 ERR_OK);
+	assert_int_equal(vault_unseal(v, second, &why), ERR_OK);
+	expect(v, "a", "first");
+	expect(v, "b", "still the old key");
+	/* nothing but key files goes, and not the one in force */
+	assert_int_equal(key_file_sweep(dir_fd, vault_wrapped_by(v)), ERR_OK);
+	assert_int_equal(access(path_of("vault.key"), F_OK), -1);
+	assert_int_equal(access(path_of("vault.key.7"), F_OK), -1);
+	assert_int_equal(access(path_of("vault.key.2"), F_OK), 0);
+	assert_int_equal(access(path_of("vault.keys"), F_OK), 0);
+	assert_int_equal(access(path_of("vault.key.7.saved"), F_OK), 0);
+	vault_free(v);
 }
 
 static void test_wrong_key(void **state)
@@ -314,6 +447,7 @@ static void test_limits(void **state)
 		assert_int_equal(vault_set(v, span_text(bad[i]), span_text("x"),
 					   0, &why),
 				 ERR_FORMAT);
+	assert_int_equal(begin(v, &why), ERR_OK);
 	memset(big, 'x', sizeof(big));
 	assert_int_equal(vault_set(v, span_text("a"), span_of(big, sizeof(big)),
 				   0, &why),
@@ -390,14 +524,29 @@ static void test_text_of_a_secret(void **state)
 			 ERR_LIMIT);
 }
 
-static void test_backends(void **state)
+static void test_phases(void **state)
 {
+	struct vault *v = must_open();
+	const char *why = "";
+
 	(void)state;
-	assert_ptr_equal(vault_backend_find("keyfile"), &vault_backend_keyfile);
-	assert_null(vault_backend_find("nothing"));
-	assert_string_equal(vault_backend_name(VAULT_BACKEND_PASSPHRASE),
-			    "passphrase");
-	assert_string_equal(vault_backend_name(99), "unknown");
+	assert_int_equal(vault_phase(v), VAULT_ABSENT);
+	assert_int_equal(vault_set(v, span_text("a"), span_text("x"), 1, &why),
+			 ERR_STATE);
+	assert_int_equal(vault_save(v, &why), ERR_STATE);
+	assert_int_equal(vault_unseal(v, NULL, &why), ERR_STATE);
+	assert_int_equal(vault_rewrap(v, vault_wrapped_by(v), NULL, &why),
+			 ERR_STATE);
+	set(v, "a", "x");
+	assert_int_equal(vault_phase(v), VAULT_OPEN);
+	assert_int_equal(vault_begin(v, vault_wrapped_by(v), NULL, &why),
+			 ERR_STATE);
+	vault_free(v);
+	assert_int_equal(vault_load(open_dir(), &v, &why), ERR_OK);
+	assert_int_equal(vault_phase(v), VAULT_SEALED);
+	assert_null(vault_find(v, span_text("a")));
+	assert_int_equal(vault_remove(v, span_text("a"), &why), ERR_NOT_FOUND);
+	vault_free(v);
 }
 
 #define WITH_DIR(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -414,8 +563,10 @@ int main(void)
 		WITH_DIR(test_owner_and_mode),
 		WITH_DIR(test_limits),
 		WITH_DIR(test_failed_write_changes_nothing),
+		WITH_DIR(test_first_version),
+		WITH_DIR(test_rewrap),
+		WITH_DIR(test_phases),
 		cmocka_unit_test(test_text_of_a_secret),
-		cmocka_unit_test(test_backends),
 	};
 
 	if (sodium_init() < 0)

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cmd_secret_import.c - kenaz secret import: keys from the shell's variables
+ *
+ * Runs in: kenaz.
+ * Trusts:  its user's environment.
+ * Never:   shows a value, or stores one before its name was shown and the
+ *	    user said yes.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/text.h"
+#include "tui/cmd_common.h"
+#include "tui/command.h"
+#include "tui/import_plan.h"
+#include "tui/secret_talk.h"
+
+static const struct option_row options[] = {
+	{"yes", 'y', NULL, "store them without asking"},
+	{0},
+};
+
+static const struct column columns[] = {
+	{"VARIABLES", "variables", CELL_ANY},
+	{"SECRET", "secret", CELL_ANY},
+	{"FOR", "for", CELL_ANY},
+	{"STORED", "stored", CELL_ANY},
+};
+
+static const char *get(const char *name)
+{
+	return getenv(name);
+}
+
+static void put_names(const struct import_row *row, char *text, size_t cap)
+{
+	size_t i;
+
+	text[0] = '\0';
+	for (i = 0; i < IMPORT_VARIABLES_MAX && row->variables[i]; i++) {
+		const char *value = get(row->variables[i]);
+
+		if (value && *value)
+			text_append(text, cap, "%s%s", text[0] ? " " : "",
+				    row->variables[i]);
+	}
+}
+
+static cJSON *describe(const struct import_plan *plan)
+{
+	cJSON *found = cJSON_CreateArray();
+	char names[256];
+	size_t i;
+
+	for (i = 0; i < plan->count; i++) {
+		const struct import_entry *entry = &plan->entries[i];
+		cJSON *one = app_params();
+
+		put_names(entry->row, names, sizeof(names));
+		app_add_text(one, "variables", names);
+		app_add_text(one, "secret", entry->row->secret);
+		app_add_text(one, "for", entry->row->what);
+		app_add_text(one, "stored",
+			     entry->store ? "yes" : entry->skipped);
+		if (!cJSON_AddItemToArray(found, one))
+			cJSON_Delete(one);
+	}
+	return found;
+}
+
+static bool says_yes(void)
+{
+	char line[16];
+
+	(void)fprintf(stderr, "Store them? [y/N] ");
+	if (!fgets(line, sizeof(line), stdin))
+		return false;
+	line[strcspn(line, "\n")] = '\0';
+	return strcmp(line, "y") == 0 || strcmp(line, "yes") == 0;
+}
+
+static int store(struct app *app, const struct import_row *row,
+		 struct secret_text *secret)
+{
+	cJSON *result = NULL;
+	enum err e = import_value(row, get, secret->data, SECRET_TEXT_MAX_BYTES,
+				  &secret->len_bytes);
+	int code;
+
+	if (e != ERR_OK)
+		return app_fail(app, EXIT_CODE_FAILED,
+				"%s is not stored: its value %s",
+				row->variables[0],
+				e == ERR_LIMIT ? "is too long"
+					       : "holds a colon");
+	code = secret_talk_set(app, row->secret, secret, &result);
+	if (code == 0)
+		app_note(app, "secret %s is set (version %.0f)",
+			 app_text(result, "name"),
+			 app_number(result, "version", 0));
+	cJSON_Delete(result);
+	return code;
+}
+
+static int store_all(struct app *app, const struct import_plan *plan)
+{
+	struct secret_text secret;
+	int code = secret_text_new(app, &secret);
+	size_t i;
+
+	if (code != 0)
+		return code;
+	code = secret_talk_prepare(app);
+	for (i = 0; code == 0 && i < plan->count; i++)
+		if (plan->entries[i].store)
+			code = store(app, plan->entries[i].row, &secret);
+	secret_text_free(&secret);
+	if (code == 0)
+		app_note(app, "the variables are still set in this shell: "
+			      "unset them");
+	return code;
+}
+
+static int cmd_import(struct app *app, struct args *args)
+{
+	struct import_plan plan;
+	bool any = false;
+	cJSON *found;
+	size_t i;
+	int code;
+
+	import_plan_make(get, args->rest, args->rest_count, &plan);
+	if (plan.unknown)
+		return app_fail(app, EXIT_CODE_USAGE,
+				"%.100s is none of the variables that are "
+				"known; 'kenaz secret set NAME' takes any key",
+				plan.unknown);
+	for (i = 0; i < plan.count; i++)
+		any = any || plan.entries[i].store;
+	found = describe(&plan);
+	code = app_written(app, output_list(app->format, found, columns,
+					    ARRAY_SIZE(columns)));
+	cJSON_Delete(found);
+	if (code != 0)
+		return code;
+	if (!any)
+		return app_fail(app, EXIT_CODE_NOT_FOUND,
+				"no variable with a key is set; 'kenaz secret "
+				"set NAME' reads one from the terminal");
+	if (!args_has(args, "yes")) {
+		if (!isatty(STDIN_FILENO))
+			return app_fail(app, EXIT_CODE_USAGE,
+					"nothing is stored without --yes, as "
+					"there is no terminal to ask at");
+		if (!says_yes())
+			return app_fail(app, EXIT_CODE_FAILED,
+					"nothing was stored");
+	}
+	return store_all(app, &plan);
+}
+
+const struct command command_secret_import = {
+	.name = "secret import",
+	.arguments = "[VARIABLE]...",
+	.summary = "Store keys from the usual environment variables",
+	.text = "Shows the names of those that are set, and under which names "
+		"they would be\nstored, and asks. Values are never shown.",
+	.options = options,
+	.args_max = COMMAND_ANY_ARGS,
+	.run = cmd_import,
+};
