@@ -4,6 +4,7 @@
 #define KENAZ_BROKER_CURL_REQUEST_H
 
 #include <curl/curl.h>
+#include <stdbool.h>
 
 #include "engine/base/buf.h"
 #include "engine/base/err.h"
@@ -19,10 +20,14 @@ struct curl_request {
 	struct span body;
 	struct span ca_pem; /* copied; empty: the system's */
 	struct curl_slist *headers;
+	const char *proxy;                /* http://host:port, or empty */
+	struct curl_slist *proxy_headers; /* to the proxy alone; or NULL */
+	bool http1;                       /* no HTTP/2, even if offered */
 	long connect_max_ms;
 	void *context;
 	curl_request_take on_header, on_body;
-	char *ret_text; /* CURL_ERROR_SIZE */
+	unsigned *issued; /* how often it went out, or would have; from 0 */
+	char *ret_text;   /* CURL_ERROR_SIZE */
 };
 
 MUST_CHECK enum err curl_request_make(const struct curl_request *q,

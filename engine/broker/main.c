@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <curl/curl.h>
@@ -22,21 +21,17 @@
 #include "engine/base/log.h"
 #include "engine/base/memfd.h"
 #include "engine/broker/curl_loop.h"
+#include "engine/broker/custody.h"
 #include "engine/broker/releases.h"
-#include "engine/broker/secret_input.h"
 #include "engine/broker/transfer.h"
 #include "engine/broker/upstream.h"
-#include "engine/broker/vault.h"
 #include "engine/proto/child.h"
-
-#define NO_VAULT "the vault is not open"
 
 struct broker {
 	uv_loop_t loop;
 	struct chan *core;
-	struct chan *audit;  /* NULL while audit is lost */
-	struct vault *vault; /* NULL: vault_why says why */
-	const char *vault_why;
+	struct chan *audit; /* NULL while audit is lost */
+	struct custody *custody;
 	struct upstreams upstreams;
 	struct releases *releases;
 	struct transfer_host host;
@@ -181,7 +176,7 @@ static void begin(struct broker *b, struct transfer *t,
 	struct upstream *up = upstreams_find(&b->upstreams, m->provider);
 	struct release_claim claim = {.grant = m->grant};
 	enum release_outcome outcome;
-	const char *why;
+	const char *why, *missing;
 	enum err e;
 
 	if (!b->audit) {
@@ -194,14 +189,26 @@ static void begin(struct broker *b, struct transfer *t,
 			      "the provider is not configured");
 		return;
 	}
-	e = transfer_prepare(t, up, m, body_fd, &why);
-	if (e == ERR_NOT_FOUND) {
-		transfer_fail(t, e,
-			      "the secret '%s' is not set; set it with "
-			      "'kenaz secret set %s'",
-			      up->secret, up->secret);
+	missing = upstream_missing_secret(up);
+	if (missing && custody_locked(b->custody)) {
+		transfer_fail(t, ERR_STATE,
+			      "the secret '%s' cannot be used: %s", missing,
+			      custody_locked(b->custody));
 		return;
 	}
+	if (missing) {
+		transfer_fail(t, ERR_NOT_FOUND,
+			      "the secret '%s' is not set; set it with "
+			      "'kenaz secret set %s'",
+			      missing, missing);
+		return;
+	}
+	if (up->problem) {
+		transfer_fail(t, ERR_CONFIG, "provider %s: %s", up->name,
+			      up->problem);
+		return;
+	}
+	e = transfer_prepare(t, up, m, body_fd, &why);
 	if (e != ERR_OK) {
 		transfer_fail(t, e, "%s: %s", why, err_text(e));
 		return;
@@ -268,7 +275,7 @@ static enum err on_grant_cancel(struct broker *b, struct chan_message *message)
 	return ERR_OK;
 }
 
-/* --- configuration and secrets -------------------------------------- */
+/* --- configuration -------------------------------------- */
 
 static enum err on_provider_set(struct broker *b, struct chan_message *message)
 {
@@ -287,7 +294,8 @@ static enum err on_provider_set(struct broker *b, struct chan_message *message)
 				      UPSTREAM_CA_MAX_BYTES, &ca);
 	}
 	if (e == ERR_OK)
-		e = upstreams_set(&b->upstreams, &m, ca.bytes, b->vault, &why);
+		e = upstreams_set(&b->upstreams, &m, ca.bytes,
+				  custody_vault(b->custody), &why);
 	if (e != ERR_OK)
 		log_error("provider '%.*s': %s: %s", (int)m.name.len_bytes,
 			  (const char *)m.name.data, why, err_text(e));
@@ -295,131 +303,24 @@ static enum err on_provider_set(struct broker *b, struct chan_message *message)
 	return ERR_OK;
 }
 
-static enum err send_result(struct broker *b, uint64_t request, enum err error,
-			    const char *text, uint64_t version,
-			    struct span names)
+static enum err on_provider_unset(struct broker *b,
+				  struct chan_message *message)
 {
-	struct msg_secret_result m = {.request = request,
-				      .error = (int)error,
-				      .text = span_text(text),
-				      .version = (uint32_t)version,
-				      .names = names};
+	struct msg_provider_unset m;
+	enum err e = msg_provider_unset_get(message->payload, &m);
 
-	return chan_send_secret_result(b->core, &m, NULL, 0);
-}
-
-static uint64_t wall_us(void)
-{
-	struct timespec now;
-
-	if (clock_gettime(CLOCK_REALTIME, &now) != 0)
-		return 0;
-	return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
-}
-
-static void on_secret(void *context, struct secret_input_result *r)
-{
-	struct broker *b = context;
-	struct span name = span_text(r->name);
-	const char *why = b->vault_why;
-
-	if (r->error == ERR_OK) {
-		r->error = b->vault ? vault_set(b->vault, name, r->secret,
-						wall_us(), &why)
-				    : ERR_STATE;
-		if (r->error != ERR_OK)
-			(void)snprintf(r->text, sizeof(r->text), "%s", why);
-	}
-	if (r->error == ERR_OK) {
-		r->version = vault_find(b->vault, name)->version;
-		upstreams_refresh(&b->upstreams, b->vault, name);
-	}
-	if (send_result(b, r->request, r->error, r->text, r->version,
-			(struct span){0}) != ERR_OK)
-		child_fatal(b->core, ERR_CLOSED,
-			    "a secret's outcome cannot be reported");
-}
-
-static enum err on_secret_set(struct broker *b, struct chan_message *message)
-{
-	struct msg_secret_set m;
-	enum err e = msg_secret_set_get(message->payload, &m);
-
-	if (e != ERR_OK)
-		return e;
-	e = secret_input_new(&b->loop, take(message, 0), m.request, m.name,
-			     m.rpc_id, on_secret, b);
 	if (e == ERR_OK)
-		return ERR_OK;
-	return send_result(b, m.request, e,
-			   "the secret cannot be read: too many are being set "
-			   "or memory cannot be locked",
-			   0, (struct span){0});
-}
-
-static enum err on_secret_remove(struct broker *b, struct chan_message *message)
-{
-	struct msg_secret_remove m;
-	const char *why = b->vault_why;
-	enum err e = msg_secret_remove_get(message->payload, &m);
-
-	if (e != ERR_OK)
-		return e;
-	e = b->vault ? vault_remove(b->vault, m.name, &why) : ERR_STATE;
-	if (e == ERR_OK)
-		upstreams_refresh(&b->upstreams, b->vault, m.name);
-	return send_result(b, m.request, e, e == ERR_OK ? "" : why, 0,
-			   (struct span){0});
-}
-
-static enum err on_secret_list(struct broker *b, struct chan_message *message)
-{
-	struct msg_secret_list m;
-	const struct vault_record *record;
-	struct buf names;
-	size_t i;
-	enum err e = msg_secret_list_get(message->payload, &m);
-
-	if (e != ERR_OK)
-		return e;
-	if (!b->vault)
-		return send_result(b, m.request, ERR_STATE, b->vault_why, 0,
-				   (struct span){0});
-	buf_init(&names, 16384);
-	for (i = 0; e == ERR_OK && (record = vault_at(b->vault, i)); i++)
-		e = buf_put_lp(&names, span_text(record->name));
-	e = send_result(b, m.request, e, "", 0, buf_span(&names));
-	buf_fini(&names);
+		upstreams_remove(&b->upstreams, m.name);
 	return e;
 }
 
 /* --- start ---------------------------------------------------------- */
 
-static enum err open_vault(struct broker *b, struct span backend_name, int dir)
-{
-	const struct vault_backend *backend;
-	char name[33];
-	enum err e = span_copy_text(backend_name, name, sizeof(name));
-
-	backend = e == ERR_OK ? vault_backend_find(name) : NULL;
-	if (!backend) {
-		b->vault_why = "the configured vault backend is not available "
-			       "in this Kenaz; available: keyfile";
-		e = ERR_CONFIG;
-	} else {
-		e = vault_open(dir, backend, &b->vault, &b->vault_why);
-	}
-	if (e != ERR_OK) {
-		log_error("vault: %s (%s)", b->vault_why, err_text(e));
-		(void)close(dir);
-	}
-	return e;
-}
-
 static enum err on_start(struct broker *b, struct chan_message *message)
 {
 	struct msg_broker_ready ready = {0};
 	struct msg_broker_start m;
+	int vault_fd, credentials_fd;
 	enum err e = msg_broker_start_get(message->payload, &m);
 
 	if (e == ERR_OK)
@@ -427,14 +328,20 @@ static enum err on_start(struct broker *b, struct chan_message *message)
 				   sizeof(b->host.scripted_socket));
 	if (e != ERR_OK)
 		return e;
-	/* Without its vault the scripted provider still works. */
-	if (open_vault(b, m.vault_backend, take(message, 0)) != ERR_OK)
-		ready.note = span_text(b->vault_why);
+	vault_fd = take(message, 0);
+	credentials_fd = take(message, 2);
+	e = custody_new(&b->loop, b->core, &b->upstreams, &m, vault_fd,
+			credentials_fd, &b->custody);
+	if (e != ERR_OK)
+		return e;
 	e = open_release_channel(b, take(message, 1));
 	if (e != ERR_OK)
 		child_fatal(b->core, e, "the release channel cannot be used");
 	chan_set_state(b->core, S_RUN);
-	return chan_send_broker_ready(b->core, &ready, NULL, 0);
+	e = chan_send_broker_ready(b->core, &ready, NULL, 0);
+	/* Without its vault the scripted provider still works. */
+	custody_begin(b->custody);
+	return e;
 }
 
 static enum err on_message(struct chan *c, void *context,
@@ -449,16 +356,15 @@ static enum err on_message(struct chan *c, void *context,
 		return open_release_channel(b, take(message, 0));
 	if (message->type == MSG_PROVIDER_SET)
 		return on_provider_set(b, message);
+	if (message->type == MSG_PROVIDER_UNSET)
+		return on_provider_unset(b, message);
 	if (message->type == MSG_GRANT)
 		return on_grant(b, message);
 	if (message->type == MSG_GRANT_CANCEL)
 		return on_grant_cancel(b, message);
-	if (message->type == MSG_SECRET_SET)
-		return on_secret_set(b, message);
-	if (message->type == MSG_SECRET_REMOVE)
-		return on_secret_remove(b, message);
-	if (message->type == MSG_SECRET_LIST)
-		return on_secret_list(b, message);
+	if (custody_handles(message->type))
+		return b->custody ? custody_on_message(b->custody, message)
+				  : ERR_STATE;
 	return ERR_STATE;
 }
 
@@ -469,7 +375,7 @@ static void on_core_closed(struct chan *c, void *context, enum err reason)
 
 	(void)c;
 	upstreams_fini(&b->upstreams);
-	vault_free(b->vault);
+	custody_free(b->custody);
 	exit(reason == ERR_CLOSED ? 0 : 1);
 }
 
@@ -487,7 +393,7 @@ static void allow_locked_memory(void)
 int main(int argc, char **argv)
 {
 	static const struct chan_handler handler = {on_message, on_core_closed};
-	static struct broker b = {.vault_why = NO_VAULT};
+	static struct broker b;
 	enum err e;
 
 	log_init("kenaz-broker");

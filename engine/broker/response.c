@@ -12,12 +12,13 @@
  */
 #include "engine/broker/response.h"
 
-#include <errno.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "engine/base/file.h"
 #include "engine/base/memfd.h"
 #include "engine/base/text.h"
 #include "engine/proto/attrs.h"
@@ -94,6 +95,7 @@ static enum err status_line(struct response *r, struct span line)
 		return fail(r, ERR_UPSTREAM,
 			    "the provider answered with a malformed status");
 	r->status = (uint16_t)status;
+	r->retry = (struct retry_after){0};
 	buf_reset(&r->headers);
 	return ERR_OK;
 }
@@ -216,6 +218,7 @@ enum err response_header_line(struct response *r, struct span line)
 	while (value.len_bytes &&
 	       strchr(" \t", value.data[value.len_bytes - 1]))
 		value.len_bytes--;
+	retry_after_notice(&r->retry, name, value, (int64_t)time(NULL));
 	if (name_is(name, "content-encoding") && !span_is(value, "identity"))
 		return fail(r, ERR_UPSTREAM,
 			    "the provider compressed its answer although it "
@@ -225,20 +228,6 @@ enum err response_header_line(struct response *r, struct span line)
 	    provider_forwards_response(r->kind, name))
 		return keep_header(r, name, value);
 	return e == ERR_OK ? notice_key(r, value, &in_value) : e;
-}
-
-static enum err write_all(int fd, struct span s)
-{
-	while (s.len_bytes) {
-		ssize_t n = write(fd, s.data, s.len_bytes);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return ERR_SYS;
-		s = span_of(s.data + n, s.len_bytes - (size_t)n);
-	}
-	return ERR_OK;
 }
 
 static enum err keep(struct response *r, struct span s)
@@ -253,11 +242,12 @@ static enum err keep(struct response *r, struct span s)
 	if (r->memfd < 0) {
 		r->memfd = memfd_create("kenaz-response",
 					MFD_CLOEXEC | MFD_ALLOW_SEALING);
-		e = r->memfd < 0 ? ERR_SYS
-				 : write_all(r->memfd, buf_span(&r->inlined));
+		e = r->memfd < 0
+			    ? ERR_SYS
+			    : file_write_all(r->memfd, buf_span(&r->inlined));
 		buf_fini(&r->inlined);
 	}
-	return e == ERR_OK ? write_all(r->memfd, s) : e;
+	return e == ERR_OK ? file_write_all(r->memfd, s) : e;
 }
 
 static enum err pass_on(struct response *r, struct span s)

@@ -8,6 +8,7 @@
 
 #include "engine/base/digest.h"
 #include "engine/broker/keyscan.h"
+#include "engine/broker/retry_after.h"
 #include "engine/providers/provider.h"
 
 #define RESPONSE_HEADERS_MAX_BYTES 65536u /* all that the provider sends */
@@ -25,6 +26,8 @@ struct response {
 	size_t header_bytes;
 	struct buf headers;  /* attrs.h texts */
 	const char *problem; /* a static sentence, after any error */
+
+	struct retry_after retry;
 
 	struct keyscan scan;
 	bool key_echoed;

@@ -3,10 +3,9 @@
  * transfer.c - one granted attempt: request out, answer back
  *
  * Runs in: kenaz-broker.
- * Trusts:  core for what it grants; recomputes both digests of it all the
- *	    same. Not the provider, not the gate.
- * Never:   retries, follows a redirect, uses a proxy, sends before
- *	    transfer_start(), parses a body.
+ * Trusts:  core for what it grants; not the provider, not the gate.
+ * Never:   retries, follows a redirect, sends before transfer_start(), parses
+ *	    a body.
  *
  * Theory of operation
  *
@@ -18,10 +17,6 @@
  * for the gate is being written. A gate that reads slowly fills `frames`;
  * past TRANSFER_QUEUE_BYTES libcurl is paused, which in the end stops the
  * provider. A gate that closes its end cancels the transfer at once.
- *
- * The credential's header line is linked into libcurl's list where it lies,
- * in locked memory. libcurl copies it into its send buffer; those bytes are
- * the residue that stays in ordinary (never dumped) memory.
  */
 #include "engine/broker/transfer.h"
 
@@ -31,19 +26,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "engine/base/digest.h"
 #include "engine/base/log.h"
-#include "engine/base/memfd.h"
 #include "engine/base/text.h"
+#include "engine/broker/curl_failure.h"
 #include "engine/broker/curl_request.h"
+#include "engine/broker/request.h"
 #include "engine/broker/response.h"
-#include "engine/proto/attrs.h"
 
-#define FRAMES_KEEP_BYTES     16384u
-#define HEADERS_GIVEN_MAX     32u
-#define HEADER_LINE_MAX_BYTES 8192u
+#define FRAMES_FLUSH_BYTES 16384u
+#define MS_NS              1000000ull
 
 enum state { WAITING, RUNNING, DRAINING, GONE };
 
@@ -55,27 +49,31 @@ struct transfer {
 	int handles; /* libuv handles not closed yet */
 
 	int stream_fd; /* -1: nobody listens */
+	bool watched;  /* poll is in the loop */
 	uv_poll_t poll;
 	int events; /* that it waits for */
 	LIST_ENTRY(transfer) next_unsent;
 	bool unsent; /* in host->unsent */
 	uv_timer_t timer;
-	uint64_t started_ns, active_ns, total_ns;
+	uint64_t started_ns; /* the grant came */
+	uint64_t sent_ns;    /* libcurl got it */
+	uint64_t active_ns;  /* the last byte came, or went to the gate */
+	struct upstream_times times;
+	uint64_t total_ns;
+	const char *total_name; /* the setting that total_ns is from */
 
-	char url[ROUTE_URL_MAX_BYTES + 1];
-	struct body body;
-	struct buf inlined;
-	struct curl_slist *headers;
-	struct curl_slist auth; /* in front of headers when there is a key */
-	struct credential *credential;
+	struct request request;
+	bool by_proxy;
 	CURL *easy;
+	unsigned issued; /* requests that libcurl wanted to send */
 	bool paused;
 	char curl_text[CURL_ERROR_SIZE];
 
 	struct response response;
 	bool keep_body;
-	enum err error; /* ours, when we made libcurl stop */
-	char text[REASON_MAX_BYTES];
+	enum err error;                /* ours, when we made libcurl stop */
+	enum transfer_failure failure; /* of the outcome */
+	const char *text;
 };
 
 /** transfer_grant() - Number of the grant */
@@ -109,12 +107,7 @@ static void release_request(struct transfer *t)
 		curl_easy_cleanup(t->easy);
 		t->easy = NULL;
 	}
-	curl_slist_free_all(t->headers);
-	t->headers = NULL;
-	credential_release(t->credential);
-	t->credential = NULL;
-	body_close(&t->body);
-	buf_fini(&t->inlined);
+	request_fini(&t->request);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -155,19 +148,42 @@ static void go(struct transfer *t)
 	forget_flush(t);
 	t->state = GONE;
 	t->host->gone(t->host->context, t);
-	if (t->stream_fd >= 0)
+	if (t->watched)
 		uv_close((uv_handle_t *)&t->poll, on_closed);
 	uv_close((uv_handle_t *)&t->timer, on_closed);
 }
 
 static void on_stream(uv_poll_t *poll, int status, int events);
 static void on_timer(uv_timer_t *timer);
+static void arm_timer(struct transfer *t);
+
+/*
+ * The loop needs five system calls to take a socket in and let it go, more
+ * than all that a short answer needs. So it is taken in once the answer is
+ * late, or does not fit into the socket.
+ */
+static bool start_to_watch(struct transfer *t)
+{
+	if (t->response.frames.len_bytes == 0 &&
+	    uv_hrtime() - t->started_ns < TRANSFER_UNWATCHED_NS)
+		return false;
+	if (uv_poll_init(t->host->loop, &t->poll, t->stream_fd) != 0) {
+		log_error("a response's socket cannot be watched");
+		(void)close(t->stream_fd);
+		t->stream_fd = -1;
+		return false;
+	}
+	t->poll.data = t;
+	t->watched = true;
+	t->handles++;
+	return true;
+}
 
 static void watch_stream(struct transfer *t)
 {
 	int events = UV_READABLE | UV_DISCONNECT;
 
-	if (t->stream_fd < 0)
+	if (t->stream_fd < 0 || (!t->watched && !start_to_watch(t)))
 		return;
 	if (t->response.frames.len_bytes)
 		events |= UV_WRITABLE;
@@ -200,7 +216,8 @@ static enum err flush(struct transfer *t)
 		done += (size_t)n;
 	}
 	buf_consume(frames, done);
-	if (frames->len_bytes == 0 && frames->cap_bytes > FRAMES_KEEP_BYTES)
+	/* Idle streams are many: keep no memory for them. */
+	if (frames->len_bytes == 0)
 		buf_fini(frames);
 	return ERR_OK;
 }
@@ -215,7 +232,7 @@ static void drain(struct transfer *t)
 		return;
 	}
 	watch_stream(t);
-	on_timer(&t->timer);
+	arm_timer(t);
 }
 
 static uint64_t info_ns(CURL *easy, CURLINFO what)
@@ -227,17 +244,24 @@ static uint64_t info_ns(CURL *easy, CURLINFO what)
 	return (uint64_t)us * 1000u;
 }
 
+/* Connected, by the proxy and through TLS where they are in the way. */
+static bool was_connected(const struct transfer *t)
+{
+	return info_ns(t->easy, CURLINFO_PRETRANSFER_TIME_T) > 0;
+}
+
 static void fill_times(struct transfer *t, struct msg_transfer_done *m)
 {
 	long request_bytes = 0;
 
 	if (!t->easy)
 		return;
-	if (curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &request_bytes) ==
+	if (was_connected(t) &&
+	    curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &request_bytes) ==
 		    CURLE_OK &&
 	    request_bytes > 0) {
 		m->sent = 1;
-		m->request_bytes = t->body.bytes.len_bytes;
+		m->request_bytes = t->request.body.bytes.len_bytes;
 	}
 	m->connect_ns = info_ns(t->easy, CURLINFO_APPCONNECT_TIME_T);
 	if (m->connect_ns == 0)
@@ -263,6 +287,13 @@ static void finish(struct transfer *t, enum err error, const char *text)
 	if (response_end(r, error, m.text, m.response_digest) != ERR_OK)
 		log_error("the end of an answer could not be kept");
 	m.http_status = r->status;
+	if (error == ERR_OK && r->status >= 400)
+		t->failure = FAILURE_HTTP;
+	else if (error != ERR_OK && t->failure == FAILURE_NONE)
+		t->failure = FAILURE_LOCAL;
+	m.failure = (uint8_t)t->failure;
+	m.retry_after_ms = retry_after_ms(&r->retry);
+	m.should_retry = (uint8_t)r->retry.advice;
 	m.key_echoed = r->key_echoed;
 	m.response_bytes = r->body_bytes;
 	if (t->keep_body && response_take_memfd(r, &memfd) != ERR_OK)
@@ -286,6 +317,8 @@ void transfer_fail(struct transfer *t, enum err error, const char *format, ...)
 	char text[REASON_MAX_BYTES];
 	va_list args;
 
+	if (t->state < DRAINING)
+		t->failure = FAILURE_LOCAL;
 	va_start(args, format);
 	if (vsnprintf(text, sizeof(text), format, args) < 0)
 		text[0] = '\0';
@@ -293,11 +326,14 @@ void transfer_fail(struct transfer *t, enum err error, const char *format, ...)
 	finish(t, error, text);
 }
 
-/* Notes why from inside libcurl, which then ends the transfer. */
+/* Notes why, a static text, from inside libcurl, which then ends it. */
 static size_t stop(struct transfer *t, enum err error, const char *text)
 {
 	t->error = error;
-	(void)snprintf(t->text, sizeof(t->text), "%s", text);
+	t->failure = error == ERR_UPSTREAM ? FAILURE_PROTOCOL
+		     : error == ERR_LIMIT  ? FAILURE_TOO_LARGE
+					   : FAILURE_LOCAL;
+	t->text = text;
 	return 0;
 }
 
@@ -319,6 +355,7 @@ static void on_stream(uv_poll_t *poll, int status, int events)
 		t->active_ns = uv_hrtime();
 	}
 	if (e != ERR_OK) {
+		t->failure = FAILURE_LOCAL;
 		finish(t, ERR_CANCELLED, "the client hung up");
 		go(t);
 		return;
@@ -329,55 +366,98 @@ static void on_stream(uv_poll_t *poll, int status, int events)
 	}
 	if (t->paused && t->response.frames.len_bytes < TRANSFER_QUEUE_BYTES) {
 		t->paused = false;
+		arm_timer(t);
 		curl_loop_resume(t->host->curl, t->easy);
 	}
 	watch_stream(t);
 }
 
-static uint64_t deadline_of(const struct transfer *t, const char **ret_what)
-{
-	uint64_t total = t->started_ns + t->total_ns;
-	uint64_t other;
+struct deadline {
+	uint64_t at_ns;
+	enum transfer_failure failure;
+	const char *text;    /* what did not come in time */
+	const char *setting; /* or NULL */
+	uint64_t after_ns;
+};
 
-	*ret_what = "the request took longer than allowed";
-	if (t->state == DRAINING)
-		return t->active_ns + TRANSFER_DRAIN_MAX_NS;
-	if (t->state == WAITING) {
-		*ret_what = "audit did not release the request in time";
-		other = t->started_ns + TRANSFER_RELEASE_MAX_NS;
-	} else if (t->state == RUNNING && !t->response.head_done) {
-		*ret_what = "the provider did not answer in time";
-		other = t->started_ns + TRANSFER_FIRST_BYTE_MAX_NS;
-	} else if (t->state == RUNNING && t->paused) {
+static struct deadline deadline_after(uint64_t from_ns, uint64_t after_ns,
+				      enum transfer_failure failure,
+				      const char *text, const char *setting)
+{
+	return (struct deadline){from_ns + after_ns, failure, text, setting,
+				 after_ns};
+}
+
+static struct deadline deadline_of(const struct transfer *t)
+{
+	struct deadline total =
+		deadline_after(t->started_ns, t->total_ns,
+			       FAILURE_TIMEOUT_TOTAL,
+			       "the request was not over", t->total_name);
+	struct deadline other;
+
+	if (t->state >= DRAINING)
+		return deadline_after(t->active_ns, TRANSFER_DRAIN_MAX_NS,
+				      FAILURE_NONE, "", NULL);
+	if (t->state == WAITING)
+		other = deadline_after(t->started_ns, TRANSFER_RELEASE_MAX_NS,
+				       FAILURE_LOCAL,
+				       "audit did not release the request",
+				       NULL);
+	else if (!t->response.head_done)
+		other = deadline_after(t->sent_ns,
+				       t->times.first_byte_ms * MS_NS,
+				       FAILURE_TIMEOUT_FIRST_BYTE,
+				       "the provider did not answer",
+				       "first_byte_timeout_s");
+	else if (t->paused)
 		return total;
-	} else {
-		*ret_what = "the provider stopped sending";
-		other = t->active_ns + TRANSFER_IDLE_MAX_NS;
-	}
-	if (other < total)
-		return other;
-	*ret_what = "the request took longer than allowed";
-	return total;
+	else
+		other = deadline_after(t->active_ns, t->times.idle_ms * MS_NS,
+				       FAILURE_TIMEOUT_IDLE,
+				       "the provider sent nothing more",
+				       "idle_timeout_s");
+	return other.at_ns < total.at_ns ? other : total;
+}
+
+/* Whenever the state changed to one whose deadline may be earlier. */
+static void arm_timer(struct transfer *t)
+{
+	uint64_t at_ns = deadline_of(t).at_ns;
+	uint64_t now = uv_hrtime(), left;
+
+	if (!t->watched && t->stream_fd >= 0 &&
+	    t->started_ns + TRANSFER_UNWATCHED_NS < at_ns)
+		at_ns = t->started_ns + TRANSFER_UNWATCHED_NS;
+	left = at_ns > now ? at_ns - now : 0;
+	if (t->state != GONE)
+		(void)uv_timer_start(&t->timer, on_timer, left / MS_NS + 1, 0);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
 	struct transfer *t = timer->data;
-	uint64_t now = uv_hrtime();
-	const char *what;
-	uint64_t deadline = deadline_of(t, &what);
+	struct deadline deadline = deadline_of(t);
+	char text[REASON_MAX_BYTES];
 
 	if (t->state == GONE)
 		return;
-	if (deadline > now) {
-		(void)uv_timer_start(timer, on_timer,
-				     (deadline - now) / 1000000u + 1, 0);
+	watch_stream(t);
+	if (deadline.at_ns > uv_hrtime()) {
+		arm_timer(t);
 		return;
 	}
-	if (t->state == DRAINING)
+	if (t->state == DRAINING) {
 		go(t);
-	else
-		finish(t, ERR_TIMEOUT, what);
+		return;
+	}
+	(void)snprintf(text, sizeof(text), "%s within %g s%s%s%s",
+		       deadline.text, (double)deadline.after_ns / 1e9,
+		       deadline.setting ? " (" : "",
+		       deadline.setting ? deadline.setting : "",
+		       deadline.setting ? ")" : "");
+	t->failure = deadline.failure;
+	finish(t, ERR_TIMEOUT, text);
 }
 
 /**
@@ -404,23 +484,19 @@ enum err transfer_new(struct transfer_host *host, uint64_t grant, int stream_fd,
 	t->grant = grant;
 	t->stream_fd = stream_fd;
 	t->started_ns = t->active_ns = uv_hrtime();
-	t->total_ns = TRANSFER_TOTAL_MAX_NS;
-	buf_init(&t->inlined, BODY_INLINE_MAX_BYTES);
-	if (response_init(&t->response, stream_fd >= 0) != ERR_OK ||
-	    (stream_fd >= 0 &&
-	     uv_poll_init(host->loop, &t->poll, stream_fd) != 0)) {
+	t->total_ns = UPSTREAM_TOTAL_MS * MS_NS;
+	request_init(&t->request);
+	if (response_init(&t->response, stream_fd >= 0) != ERR_OK) {
 		if (stream_fd >= 0)
 			(void)close(stream_fd);
 		response_fini(&t->response);
 		free(t);
 		return ERR_SYS;
 	}
-	t->poll.data = t;
-	t->handles = stream_fd >= 0 ? 2 : 1;
+	t->handles = 1;
 	(void)uv_timer_init(host->loop, &t->timer);
 	t->timer.data = t;
-	on_timer(&t->timer);
-	watch_stream(t);
+	arm_timer(t);
 	*ret_transfer = t;
 	return ERR_OK;
 }
@@ -429,11 +505,14 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
 {
 	struct transfer *t = context;
 	size_t len = size * count;
+	bool had_head = t->response.head_done;
 	enum err e = response_header_line(&t->response, span_of(data, len));
 
 	t->active_ns = uv_hrtime();
 	if (e != ERR_OK)
 		return stop(t, e, t->response.problem);
+	if (t->response.head_done && !had_head)
+		arm_timer(t);
 	if (t->response.frames.len_bytes)
 		want_flush(t);
 	return len;
@@ -454,7 +533,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
 	e = response_data(&t->response, span_of(data, len));
 	if (e != ERR_OK)
 		return stop(t, e, t->response.problem);
-	if (t->response.frames.len_bytes < FRAMES_KEEP_BYTES) {
+	if (t->response.frames.len_bytes < FRAMES_FLUSH_BYTES) {
 		want_flush(t);
 		return len;
 	}
@@ -465,181 +544,79 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
 	return len;
 }
 
-static enum err add_header(struct transfer *t, struct span name,
-			   struct span value)
-{
-	struct curl_slist *list;
-	struct buf line;
-	const char *text;
-	enum err e;
-
-	buf_init(&line, HEADER_LINE_MAX_BYTES);
-	e = buf_put_span(&line, name);
-	if (e == ERR_OK)
-		e = buf_put_text(&line, value.len_bytes ? ": " : ":");
-	if (e == ERR_OK)
-		e = buf_put_span(&line, value);
-	if (e == ERR_OK)
-		e = buf_terminate(&line, &text);
-	if (e == ERR_OK) {
-		list = curl_slist_append(t->headers, text);
-		if (list)
-			t->headers = list;
-		else
-			e = ERR_MEMORY;
-	}
-	buf_fini(&line);
-	return e;
-}
-
-static enum err given_headers(struct span attrs, struct route_header *ret,
-			      size_t *ret_count)
-{
-	struct reader r;
-	struct attr a;
-	size_t count = 0;
-
-	reader_init(&r, attrs);
-	while (attrs_next(&r, &a)) {
-		if (a.type != ATTR_TEXT || count == HEADERS_GIVEN_MAX)
-			return ERR_FORMAT;
-		ret[count++] = (struct route_header){a.key, a.text};
-	}
-	*ret_count = count;
-	return r.status;
-}
-
-/* Builds the request anew and compares it with what was granted. */
-static enum err take_request(struct transfer *t, const struct upstream *up,
-			     const struct msg_grant *m, const char **ret_why)
-{
-	struct route_header given[HEADERS_GIVEN_MAX];
-	struct route_values values = {.model = m->model,
-				      .query = m->query,
-				      .headers = given};
-	struct route_target target = upstream_target(up);
-	struct route_request request;
-	uint8_t digest[DIGEST_BYTES];
-	size_t i;
-	enum err e;
-
-	*ret_why = "the request cannot be built for this provider";
-	e = given_headers(m->headers, given, &values.header_count);
-	if (e == ERR_OK)
-		e = route_build(&target, (enum route)m->route, &values,
-				&request);
-	if (e == ERR_OK)
-		e = route_header_digest(&request, digest);
-	if (e != ERR_OK)
-		return e;
-	*ret_why = "the request differs from the one in the audit log";
-	if (!digest_equal(digest, m->header_digest))
-		return ERR_INTEGRITY;
-	*ret_why = "out of memory";
-	for (i = 0; e == ERR_OK && i < request.header_count; i++)
-		e = add_header(t, request.headers[i].name,
-			       request.headers[i].value);
-	if (e == ERR_OK)
-		e = add_header(t, span_text("expect"), (struct span){0});
-	if (e == ERR_OK)
-		e = span_copy_text(span_of(request.url, request.url_len_bytes),
-				   t->url, sizeof(t->url));
-	return e;
-}
-
-static enum err take_body(struct transfer *t, const struct msg_grant *m,
-			  int body_fd, const char **ret_why)
-{
-	uint8_t digest[DIGEST_BYTES];
-	enum err e = ERR_OK;
-
-	*ret_why = "the request's body did not arrive as stated";
-	if (body_fd < 0) {
-		e = buf_put_span(&t->inlined, m->body_inline);
-		if (e != ERR_OK)
-			return e;
-	}
-	e = body_open(buf_span(&t->inlined), body_fd, m->body_bytes,
-		      BODY_MAX_BYTES, &t->body);
-	if (e != ERR_OK)
-		return e;
-	digest_sha256(t->body.bytes, digest);
-	*ret_why = "the request's body differs from the one in the audit log";
-	return digest_equal(digest, m->body_digest) ? ERR_OK : ERR_INTEGRITY;
-}
-
-static enum err make_request(struct transfer *t, const struct upstream *up,
-			     const char *method)
+static enum err make_request(struct transfer *t, const struct upstream *up)
 {
 	bool embedded = up->kind->transport == PROVIDER_TRANSPORT_EMBEDDED;
 	struct curl_request q = {
-		.url = t->url,
-		.method = method,
+		.url = t->request.url,
+		.method = t->request.row->method,
 		.unix_socket = embedded ? t->host->scripted_socket : NULL,
-		.body = t->body.bytes,
+		.body = t->request.body.bytes,
 		.ca_pem = buf_span(&up->ca_pem),
-		.headers = t->headers,
-		.connect_max_ms = TRANSFER_CONNECT_MAX_MS,
+		.headers = request_headers(&t->request),
+		.proxy = embedded ? "" : up->proxy,
+		.proxy_headers = request_proxy_headers(&t->request),
+		.http1 = up->http_version == HTTP_VERSION_1_1,
+		.connect_max_ms = (long)up->times.connect_ms,
 		.context = t,
 		.on_header = on_header,
 		.on_body = on_body,
+		.issued = &t->issued,
 		.ret_text = t->curl_text,
 	};
+	enum err e;
 
-	if (t->credential) {
-		t->auth.data = (char *)t->credential->line->data;
-		t->auth.next = t->headers;
-		q.headers = &t->auth;
-	}
-	return curl_request_make(&q, &t->easy);
+	t->by_proxy = q.proxy[0] != '\0';
+	e = curl_request_make(&q, &t->easy);
+	request_drop_url(&t->request);
+	return e;
 }
 
-static void take_limits(struct transfer *t, const struct msg_grant *m)
+static void take_limits(struct transfer *t, const struct upstream *up,
+			const struct msg_grant *m)
 {
-	if (m->total_timeout_ns && m->total_timeout_ns < t->total_ns)
+	t->times = up->times;
+	t->total_ns = up->times.total_ms * MS_NS;
+	t->total_name = "total_timeout_s";
+	if (m->total_timeout_ns && m->total_timeout_ns < t->total_ns) {
 		t->total_ns = m->total_timeout_ns;
+		t->total_name = "limits.request_s";
+	}
 	t->keep_body = m->keep_body != 0;
-	on_timer(&t->timer);
+	arm_timer(t);
 }
 
 /**
  * transfer_prepare() - Make the request ready, and check it
  * @t:		Fresh transfer
- * @up:		Provider, borrowed during the call
+ * @up:		Provider, borrowed during the call; its key is there
  * @m:		Grant, borrowed during the call
  * @body_fd:	Sealed memfd of the body, borrowed; or -1
  * @ret_why:	A static sentence; written on failure
  *
- * Return: ERR_OK; ERR_INTEGRITY when a digest differs; ERR_NOT_FOUND when
- *	   the provider's secret is missing; as route_build(), body_open().
- *	   The caller ends a transfer that failed with transfer_fail().
+ * Return: ERR_OK; as request_make(). The caller ends a transfer that failed
+ *	   with transfer_fail().
  */
 enum err transfer_prepare(struct transfer *t, const struct upstream *up,
 			  const struct msg_grant *m, int body_fd,
 			  const char **ret_why)
 {
 	uint64_t max_bytes = m->response_max_bytes;
-	const struct provider_route *row;
+	const struct credential *key;
 	enum err e;
 
 	if (max_bytes == 0 || max_bytes > RESPONSE_MAX_BYTES)
 		max_bytes = RESPONSE_MAX_BYTES;
-	take_limits(t, m);
-	e = take_request(t, up, m, ret_why);
-	if (e == ERR_OK)
-		e = take_body(t, m, body_fd, ret_why);
+	take_limits(t, up, m);
+	e = request_make(&t->request, up, m, body_fd, (int64_t)time(NULL),
+			 ret_why);
 	if (e != ERR_OK)
 		return e;
-	*ret_why = "the provider's secret is not set";
-	if (upstream_needs_key(up) && !up->credential)
-		return ERR_NOT_FOUND;
-	t->credential = credential_hold(up->credential);
-	response_expect(&t->response, up->kind,
-			t->credential ? t->credential->scan : NULL, max_bytes,
-			t->keep_body);
+	key = t->request.credential;
+	response_expect(&t->response, up->kind, key ? key->scan : NULL,
+			max_bytes, t->keep_body);
 	*ret_why = "out of memory";
-	row = provider_route(up->kind, (enum route)m->route);
-	return row ? make_request(t, up, row->method) : ERR_UNSUPPORTED;
+	return make_request(t, up);
 }
 
 /**
@@ -651,41 +628,32 @@ void transfer_start(struct transfer *t)
 	if (t->state != WAITING)
 		return;
 	t->state = RUNNING;
-	t->active_ns = uv_hrtime();
+	t->active_ns = t->sent_ns = uv_hrtime();
+	arm_timer(t);
 	if (curl_loop_add(t->host->curl, t->easy) != ERR_OK)
 		finish(t, ERR_MEMORY, "out of memory");
 }
 
-static const struct {
-	CURLcode code;
-	enum err error;
-	const char *text;
-} curl_errors[] = {
-	{CURLE_COULDNT_RESOLVE_HOST, ERR_UPSTREAM,
-	 "the provider's name cannot be resolved"},
-	{CURLE_COULDNT_CONNECT, ERR_UPSTREAM,
-	 "the provider cannot be connected"},
-	{CURLE_OPERATION_TIMEDOUT, ERR_TIMEOUT,
-	 "the provider cannot be connected in time"},
-	{CURLE_PEER_FAILED_VERIFICATION, ERR_UPSTREAM,
-	 "the provider's certificate is not trusted"},
-	{CURLE_SSL_CONNECT_ERROR, ERR_UPSTREAM, "TLS with the provider failed"},
-	{CURLE_SSL_CACERT_BADFILE, ERR_CONFIG,
-	 "the certificates to check the provider with cannot be read"},
-	{CURLE_PARTIAL_FILE, ERR_UPSTREAM, "the provider's answer was cut off"},
-	{CURLE_GOT_NOTHING, ERR_UPSTREAM,
-	 "the provider closed without an answer"},
-	{CURLE_RECV_ERROR, ERR_UPSTREAM, "the provider's answer was cut off"},
-	{CURLE_SEND_ERROR, ERR_UPSTREAM,
-	 "the provider closed during the request"},
-	{CURLE_HTTP2, ERR_UPSTREAM, "the provider broke HTTP/2"},
-	{CURLE_HTTP2_STREAM, ERR_UPSTREAM, "the provider broke HTTP/2"},
-	{CURLE_WEIRD_SERVER_REPLY, ERR_UPSTREAM,
-	 "the provider's answer is not HTTP"},
-	{CURLE_UNSUPPORTED_PROTOCOL, ERR_UPSTREAM,
-	 "the provider's answer is not HTTP"},
-	{CURLE_OUT_OF_MEMORY, ERR_MEMORY, "out of memory"},
-};
+/* libcurl's own reason, in our words and class. */
+static void finish_curl(struct transfer *t, CURLcode result)
+{
+	bool broke = result == CURLE_RECV_ERROR || result == CURLE_SEND_ERROR ||
+		     result == CURLE_GOT_NOTHING;
+	const struct curl_failure *f =
+		curl_failure_of(result,
+				t->by_proxy && broke && !was_connected(t));
+	char text[REASON_MAX_BYTES];
+
+	(void)snprintf(text, sizeof(text), "%s%s%s", f->text,
+		       t->curl_text[0] ? ": " : "", t->curl_text);
+	if (f->failure == FAILURE_TIMEOUT_CONNECT)
+		(void)snprintf(text, sizeof(text),
+			       "the provider could not be connected within %g "
+			       "s (connect_timeout_s)",
+			       (double)t->times.connect_ms / 1e3);
+	t->failure = f->failure;
+	finish(t, f->error, text);
+}
 
 /**
  * transfer_on_curl_done() - libcurl ended the transfer; for curl_loop_new()
@@ -695,27 +663,13 @@ static const struct {
 void transfer_on_curl_done(void *context, CURLcode result)
 {
 	struct transfer *t = context;
-	size_t i;
 
-	if (t->error != ERR_OK) {
+	if (t->error != ERR_OK)
 		finish(t, t->error, t->text);
-		return;
-	}
-	if (result == CURLE_OK && t->response.head_done) {
+	else if (result == CURLE_OK && t->response.head_done)
 		finish(t, ERR_OK, "");
-		return;
-	}
-	for (i = 0; i < ARRAY_SIZE(curl_errors); i++)
-		if (curl_errors[i].code == result)
-			break;
-	if (i < ARRAY_SIZE(curl_errors))
-		transfer_fail(t, curl_errors[i].error, "%s%s%s",
-			      curl_errors[i].text, t->curl_text[0] ? ": " : "",
-			      t->curl_text);
 	else
-		transfer_fail(t, ERR_UPSTREAM, "the provider failed: %s",
-			      t->curl_text[0] ? t->curl_text
-					      : curl_easy_strerror(result));
+		finish_curl(t, result);
 }
 
 /** transfer_on_curl_turn() - Pass on what came; for curl_loop_new() */
@@ -729,6 +683,7 @@ void transfer_on_curl_turn(void *context)
 		if (t->state != RUNNING)
 			continue; /* ended, which sends the rest */
 		if (flush(t) != ERR_OK) {
+			t->failure = FAILURE_LOCAL;
 			finish(t, ERR_CANCELLED, "the client hung up");
 			go(t);
 			continue;

@@ -10,14 +10,12 @@
 #include "engine/broker/upstream.h"
 #include "engine/proto/msg.h"
 
-#define TRANSFERS_MAX              1024u /* at once */
-#define TRANSFER_CONNECT_MAX_MS    10000L
-#define TRANSFER_RELEASE_MAX_NS    30000000000ull
-#define TRANSFER_FIRST_BYTE_MAX_NS 300000000000ull
-#define TRANSFER_IDLE_MAX_NS       240000000000ull
+#define TRANSFERS_MAX           1024u /* at once */
+#define TRANSFER_RELEASE_MAX_NS 30000000000ull
 /* Without the gate reading anything, once the answer is complete. */
 #define TRANSFER_DRAIN_MAX_NS 60000000000ull
-#define TRANSFER_TOTAL_MAX_NS 3600000000000ull
+/* A transfer that is over by then never watches the gate's end. */
+#define TRANSFER_UNWATCHED_NS 20000000ull
 #define TRANSFER_QUEUE_BYTES  65536u /* unread by the gate: pause */
 
 struct transfer;

@@ -3,7 +3,7 @@
 #ifndef KENAZ_BROKER_UPSTREAM_H
 #define KENAZ_BROKER_UPSTREAM_H
 
-#include "engine/broker/keyscan.h"
+#include "engine/broker/credential.h"
 #include "engine/broker/vault.h"
 #include "engine/proto/msg.h"
 #include "engine/providers/route.h"
@@ -11,11 +11,16 @@
 #define UPSTREAMS_MAX         32u
 #define UPSTREAM_CA_MAX_BYTES (1024u * 1024)
 
-/* A key ready for use. Counted: transfers outlive a change of the secret. */
-struct credential {
-	unsigned users;
-	struct secret *line;      /* "x-api-key: KEY" and a NUL */
-	struct keyscan_key *scan; /* NULL for a key too short to scan for */
+#define UPSTREAM_CONNECT_MS    10000u
+#define UPSTREAM_FIRST_BYTE_MS 300000u
+#define UPSTREAM_IDLE_MS       240000u
+#define UPSTREAM_TOTAL_MS      3600000u
+#define UPSTREAM_TIME_MAX_MS   86400000u
+
+/* In force: never 0. */
+struct upstream_times {
+	uint32_t connect_ms, first_byte_ms, idle_ms;
+	uint32_t total_ms; /* a grant's own may be shorter */
 };
 
 struct upstream {
@@ -24,8 +29,20 @@ struct upstream {
 	char endpoint[ROUTE_ENDPOINT_MAX_BYTES + 1]; /* empty: the kind's */
 	char secret[NAME_MAX_BYTES + 1];             /* empty: no key */
 	bool allow_http;
-	struct buf ca_pem;             /* empty: the system's */
-	struct credential *credential; /* NULL: none, or not in the vault */
+	char region[ROUTE_REGION_MAX_BYTES + 1];
+	char api_version[ROUTE_API_VERSION_MAX_BYTES + 1];
+	enum route_variant variant;
+	unsigned dialects;
+	enum provider_auth auth;
+	const char *auth_header; /* NULL: no header carries the key */
+	struct buf ca_pem;       /* empty: the system's */
+	struct upstream_times times;
+	enum http_version http_version;
+	char proxy[ROUTE_PROXY_MAX_BYTES + 1]; /* empty: none */
+	char proxy_secret[NAME_MAX_BYTES + 1]; /* empty: no credentials */
+	struct credential *credential;         /* NULL: none, or no key */
+	struct credential *proxy_credential;   /* likewise */
+	const char *problem; /* why a stored key cannot be used, or NULL */
 };
 
 struct upstreams {
@@ -33,6 +50,7 @@ struct upstreams {
 	size_t count;
 };
 
+void upstreams_remove(struct upstreams *u, struct span name);
 MUST_CHECK enum err upstreams_set(struct upstreams *u,
 				  const struct msg_provider_set *m,
 				  struct span ca_pem, const struct vault *vault,
@@ -40,11 +58,9 @@ MUST_CHECK enum err upstreams_set(struct upstreams *u,
 struct upstream *upstreams_find(struct upstreams *u, struct span name);
 void upstreams_refresh(struct upstreams *u, const struct vault *vault,
 		       struct span secret);
+void upstreams_reload(struct upstreams *u, const struct vault *vault);
 void upstreams_fini(struct upstreams *u);
 struct route_target upstream_target(const struct upstream *up);
-bool upstream_needs_key(const struct upstream *up);
-
-struct credential *credential_hold(struct credential *c);
-void credential_release(struct credential *c);
+const char *upstream_missing_secret(const struct upstream *up);
 
 #endif

@@ -89,4 +89,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 /* sources: engine/providers/byo.c engine/providers/scripted.c */
 /* sources: engine/proto/attrs.c engine/proto/respframe.c */
 /* sources: engine/base/digest.c engine/base/memfd.c engine/base/buf.c */
-/* sources: engine/base/text.c engine/base/err.c */
+/* sources: engine/base/err.c engine/base/file.c engine/base/text.c
+ * engine/broker/retry_after.c engine/providers/anthropic.c
+ * engine/providers/bedrock.c engine/providers/bento.c engine/providers/byo.c
+ * engine/providers/endpoint.c engine/providers/openai.c
+ * engine/providers/openrouter.c engine/providers/provider.c
+ * engine/providers/route.c engine/providers/scripted.c */

@@ -266,6 +266,66 @@ void broker_rig_set_provider(struct broker_rig *r, const char *scheme,
 			 ERR_OK);
 }
 
+static int ca_memfd(const char *path)
+{
+	char pem[16384];
+	int fd, file = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(file, pem, sizeof(pem));
+
+	close(file);
+	assert_true(n > 0);
+	assert_int_equal(memfd_from_span("ca", span_of(pem, (size_t)n), &fd),
+			 ERR_OK);
+	return fd;
+}
+
+/* Any provider "p"; later grants are for this route and model. */
+void broker_rig_configure(struct broker_rig *r,
+			  const struct msg_provider_set *m, const char *ca_path,
+			  enum route route, const char *model)
+{
+	int fd = ca_path ? ca_memfd(ca_path) : -1;
+
+	r->target = (struct route_target){
+		.kind = provider_find(m->kind),
+		.endpoint = m->endpoint,
+		.region = m->region,
+		.plain_http = m->allow_http != 0,
+		.dialects = m->dialects,
+		.api_version = m->api_version,
+	};
+	r->route = route;
+	r->model = model;
+	assert_int_equal(chan_send_provider_set(r->core, m,
+						fd >= 0 ? &fd : NULL,
+						fd >= 0 ? 1 : 0),
+			 ERR_OK);
+}
+
+void broker_rig_set_secret_named(struct broker_rig *r, const char *name,
+				 const char *secret)
+{
+	struct msg_secret_set m = {.request = 10,
+				   .name = span_text(name),
+				   .rpc_id = span_text("1")};
+	char line[1024];
+	size_t len;
+	int fds[2];
+
+	len = (size_t)snprintf(line, sizeof(line), "%s\n", secret);
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
+				    fds),
+			 0);
+	r->secrets = 0;
+	assert_int_equal(chan_send_secret_set(r->core, &m, &fds[1], 1), ERR_OK);
+	assert_int_equal(write(fds[0], line, len), (ssize_t)len);
+	assert_int_equal(shutdown(fds[0], SHUT_WR), 0);
+	assert_true(rig_wait(&r->loop, broker_rig_has_secret, r));
+	assert_int_equal(r->secret_error, ERR_OK);
+	close(fds[0]);
+}
+
 struct broker_rig *broker_rig_new(const char *behave, const char *tls_pem)
 {
 	struct broker_rig *r = calloc(1, sizeof(*r));
@@ -330,8 +390,13 @@ static void header_digest(struct broker_rig *r, bool tls,
 	(void)snprintf(endpoint, sizeof(endpoint), "%s://127.0.0.1:%u",
 		       tls ? "https" : "http", (unsigned)r->provider.port);
 	target.endpoint = span_text(endpoint);
-	assert_int_equal(route_build(&target, ROUTE_MESSAGES, &values,
-				     &request),
+	if (r->target.kind) {
+		target = r->target;
+		values.model = span_text(r->model);
+	}
+	assert_int_equal(route_build(&target,
+				     r->target.kind ? r->route : ROUTE_MESSAGES,
+				     &values, &request),
 			 ERR_OK);
 	assert_int_equal(route_header_digest(&request, ret), ERR_OK);
 }
@@ -354,7 +419,9 @@ void broker_rig_send_grant(struct broker_rig *r, const struct broker_plan *p,
 {
 	struct msg_grant g = {.grant = ++r->last_grant,
 			      .provider = span_text("p"),
-			      .route = ROUTE_MESSAGES,
+			      .route = r->target.kind ? (uint16_t)r->route
+						      : ROUTE_MESSAGES,
+			      .model = span_text(r->model),
 			      .has_stream = !p->no_stream,
 			      .keep_body = p->keep,
 			      .total_timeout_ns = p->timeout_ns,
@@ -390,6 +457,7 @@ void broker_rig_send_grant(struct broker_rig *r, const struct broker_plan *p,
 				 ERR_OK);
 	else
 		g.body_inline = body;
+	r->granted = g;
 	if (p->release_first)
 		broker_rig_send_release(r, &g, p->wrong_release);
 	assert_int_equal(chan_send_grant(r->core, &g, fds, n), ERR_OK);

@@ -4,6 +4,7 @@
 #define KENAZ_TESTS_BROKER_RIG_H
 
 #include "engine/proto/respframe.h"
+#include "engine/providers/route.h"
 #include "tests/lib/rig.h"
 
 #define KEY          "sk-test-abababab-0123456789-cafe"
@@ -18,6 +19,12 @@ struct broker_rig {
 	struct chan *core, *audit;
 	struct rig_provider provider;
 	uint64_t last_grant;
+	struct msg_grant granted; /* its digests, for a later release */
+
+	/* of broker_rig_configure(); kind NULL: byo at provider.port */
+	struct route_target target;
+	enum route route;
+	const char *model;
 
 	bool ready;
 	unsigned secrets;
@@ -57,6 +64,11 @@ const char *broker_rig_set_secret(struct broker_rig *r, const char *secret,
 				  size_t len);
 void broker_rig_set_provider(struct broker_rig *r, const char *scheme,
 			     const char *ca_path, bool allow_http);
+void broker_rig_configure(struct broker_rig *r,
+			  const struct msg_provider_set *m, const char *ca_path,
+			  enum route route, const char *model);
+void broker_rig_set_secret_named(struct broker_rig *r, const char *name,
+				 const char *secret);
 struct broker_rig *broker_rig_new(const char *behave, const char *tls_pem);
 void broker_rig_free(struct broker_rig *r);
 void broker_rig_send_release(struct broker_rig *r, const struct msg_grant *g,

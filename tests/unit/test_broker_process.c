@@ -173,6 +173,8 @@ static void test_provider_refusals(void **state)
 	broker_rig_run(r, &p);
 	assert_int_equal(r->outcome.error, ERR_OK);
 	assert_int_equal(r->status, 429);
+	assert_int_equal(r->outcome.failure, FAILURE_HTTP);
+	assert_int_equal(r->outcome.retry_after_ms, 7000);
 	assert_true(attrs_find(buf_span(&r->headers), "retry-after", &a));
 	assert_true(span_is(a.text, "7"));
 	assert_true(broker_rig_body_holds(r, "rate_limit_error"));
@@ -180,7 +182,7 @@ static void test_provider_refusals(void **state)
 }
 
 static void expect_failure(const char *behave, const char *body, bool has_head,
-			   enum err error)
+			   enum err error, enum transfer_failure failure)
 {
 	struct broker_rig *r = broker_rig_new(behave, NULL);
 	struct broker_plan p = {.body = body};
@@ -188,6 +190,7 @@ static void expect_failure(const char *behave, const char *body, bool has_head,
 	broker_rig_run(r, &p);
 	if (r->outcome.error != error)
 		fail_msg("%s: %d %s", behave, r->outcome.error, r->text);
+	assert_int_equal(r->outcome.failure, failure);
 	assert_int_equal(r->head, has_head);
 	assert_int_equal(r->outcome.sent, 1);
 	/* one attempt is one attempt */
@@ -201,12 +204,14 @@ static void test_misbehaviour(void **state)
 {
 	(void)state;
 	expect_failure("redirect=https://elsewhere.example/", NULL, false,
-		       ERR_UPSTREAM);
-	expect_failure("truncate=20", NULL, true, ERR_UPSTREAM);
-	expect_failure("truncate=200", BODY_STREAM, true, ERR_UPSTREAM);
-	expect_failure("garbage", NULL, false, ERR_UPSTREAM);
-	expect_failure("gzip", NULL, false, ERR_UPSTREAM);
-	expect_failure("headers=900", NULL, false, ERR_LIMIT);
+		       ERR_UPSTREAM, FAILURE_PROTOCOL);
+	expect_failure("truncate=20", NULL, true, ERR_UPSTREAM, FAILURE_RESET);
+	expect_failure("truncate=200", BODY_STREAM, true, ERR_UPSTREAM,
+		       FAILURE_RESET);
+	expect_failure("garbage", NULL, false, ERR_UPSTREAM, FAILURE_PROTOCOL);
+	expect_failure("gzip", NULL, false, ERR_UPSTREAM, FAILURE_PROTOCOL);
+	expect_failure("headers=900", NULL, false, ERR_LIMIT,
+		       FAILURE_TOO_LARGE);
 }
 
 static void test_stall_times_out(void **state)
@@ -217,6 +222,7 @@ static void test_stall_times_out(void **state)
 	(void)state;
 	broker_rig_run(r, &p);
 	assert_int_equal(r->outcome.error, ERR_TIMEOUT);
+	assert_int_equal(r->outcome.failure, FAILURE_TIMEOUT_TOTAL);
 	assert_true(rig_wait(&r->loop, broker_rig_provider_noticed, r));
 	broker_rig_free(r);
 }
@@ -259,6 +265,7 @@ static void test_cancel(void **state)
 	assert_int_equal(chan_send_grant_cancel(r->core, &m, NULL, 0), ERR_OK);
 	assert_true(rig_wait(&r->loop, broker_rig_is_over, r));
 	assert_int_equal(r->outcome.error, ERR_CANCELLED);
+	assert_int_equal(r->outcome.failure, FAILURE_LOCAL);
 	assert_int_equal(r->outcome.http_status, 200);
 	assert_true(r->outcome.response_bytes > 0);
 	assert_true(rig_wait(&r->loop, broker_rig_provider_noticed, r));
@@ -339,6 +346,7 @@ static void test_tls(void **state)
 	run_tls(r, &p, dir, "other.pem");
 	assert_int_equal(r->outcome.error, ERR_UPSTREAM);
 	assert_non_null(strstr(r->text, "not trusted"));
+	assert_int_equal(r->outcome.failure, FAILURE_TLS);
 	/* the system's certificates do not know it either */
 	run_tls(r, &p, dir, NULL);
 	assert_int_equal(r->outcome.error, ERR_UPSTREAM);
@@ -568,6 +576,32 @@ static void test_secrets(void **state)
 	broker_rig_free(r);
 }
 
+#define SECOND_KEY "sk-test-cdcdcdcd-9876543210-f00d"
+
+/* What was granted keeps its key; what is granted next has the new one. */
+static void test_rotation_under_way(void **state)
+{
+	struct broker_rig *r = broker_rig_new("", NULL);
+	struct broker_plan held = {.no_release = true}, p = {0};
+
+	(void)state;
+	broker_rig_forget(r);
+	broker_rig_send_grant(r, &held, false);
+	assert_non_null(strstr(broker_rig_set_secret(r, SECOND_KEY "\n",
+						     sizeof(SECOND_KEY)),
+			       "\"version\":2"));
+	broker_rig_send_release(r, &r->granted, false);
+	assert_true(rig_wait(&r->loop, broker_rig_is_over, r));
+	assert_int_equal(r->outcome.error, ERR_OK);
+	assert_int_equal(rig_count_in_file(r->provider.record, KEY), 1);
+	assert_int_equal(rig_count_in_file(r->provider.record, SECOND_KEY), 0);
+	broker_rig_run(r, &p);
+	assert_int_equal(r->outcome.error, ERR_OK);
+	assert_int_equal(rig_count_in_file(r->provider.record, KEY), 1);
+	assert_int_equal(rig_count_in_file(r->provider.record, SECOND_KEY), 1);
+	broker_rig_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -588,6 +622,7 @@ int main(void)
 		cmocka_unit_test(test_plain_http_needs_permission),
 		cmocka_unit_test(test_scripted),
 		cmocka_unit_test(test_secrets),
+		cmocka_unit_test(test_rotation_under_way),
 	};
 
 	if (digest_init() != ERR_OK)
