@@ -19,10 +19,11 @@
 
 static void put_error(struct infer *i, enum err *err, struct buf *b)
 {
-	enum err worst =
-		i->transfer_error != ERR_OK ? i->transfer_error : i->gate_error;
-	const char *text =
-		i->transfer_error != ERR_OK ? i->transfer_text : i->gate_text;
+	enum err worst = i->now.transfer_error != ERR_OK ? i->now.transfer_error
+							 : i->now.gate_error;
+	const char *text = i->now.transfer_error != ERR_OK
+				   ? i->now.transfer_text
+				   : i->now.gate_text;
 
 	if (worst == ERR_OK)
 		return;
@@ -33,84 +34,137 @@ static void put_error(struct infer *i, enum err *err, struct buf *b)
 		*err = attrs_put_text(b, "kenaz.error", span_text(text));
 }
 
+/* Why and how the request goes on, when this attempt was not its last. */
+static enum err put_retry(const struct infer *i, struct buf *b)
+{
+	const struct retry_plan *plan = &i->now.plan;
+	enum err err;
+
+	if (plan->step == RETRY_STOP)
+		return ERR_OK;
+	err = attrs_put_text(b, "kenaz.retry",
+			     span_text(infer_retry_name(
+				     retry_class(&i->now.seen))));
+	if (err == ERR_OK)
+		err = attrs_put_text(b, "kenaz.retry.next",
+				     span_text(plan->step == RETRY_SAME
+						       ? "same provider"
+						       : "next candidate"));
+	if (err == ERR_OK)
+		err = attrs_put_u64(b, "kenaz.retry.after_ms",
+				    plan->delay_ns / 1000000u);
+	return err;
+}
+
+/* Kinds of parts that the client's dialect could not take: "a, b". */
+static enum err put_dropped(const struct infer *i, struct buf *b)
+{
+	struct span items[16];
+	const char *at = i->now.dropped;
+	size_t n = 0;
+
+	while (*at && n < ARRAY_SIZE(items)) {
+		size_t len = strcspn(at, ",");
+
+		items[n++] = span_of(at, len);
+		at += len;
+		at += strspn(at, ", ");
+	}
+	return n ? attrs_put_list(b, "kenaz.gate_reported.dropped", items, n)
+		 : ERR_OK;
+}
+
 static enum err put_outcome(struct infer *i, struct buf *b)
 {
 	char digest[2 * DIGEST_BYTES + 1];
 	enum err err;
 
-	text_hex(i->response_digest, DIGEST_BYTES, digest);
-	err = attrs_put_u64(b, "kenaz.grant", i->grant);
+	text_hex(i->now.response_digest, DIGEST_BYTES, digest);
+	err = attrs_put_u64(b, "kenaz.grant", i->now.grant);
 	if (err == ERR_OK)
 		err = attrs_put_text(b, "gen_ai.provider.name",
-				     span_text(i->kind));
+				     span_text(infer_candidate(i)->kind));
 	if (err == ERR_OK)
-		err = attrs_put_text(b, "gen_ai.request.model",
-				     span_text(i->model));
+		err = infer_put_model(b, "gen_ai.request.model",
+				      infer_candidate(i)->model);
+	if (err == ERR_OK)
+		err = attrs_put_u64(b, "kenaz.attempt", i->number);
 	if (err == ERR_OK)
 		err = attrs_put_u64(b, "http.response.status_code",
-				    i->http_status);
+				    i->now.seen.http_status);
 	if (err == ERR_OK)
-		err = attrs_put_bool(b, "kenaz.sent", i->sent);
+		err = attrs_put_bool(b, "kenaz.sent", i->now.sent);
 	if (err == ERR_OK)
 		err = attrs_put_u64(b, "kenaz.response.bytes",
-				    i->response_bytes);
+				    i->now.response_bytes);
 	if (err == ERR_OK)
 		err = attrs_put_text(b, "kenaz.response.sha256",
 				     span_text(digest));
 	if (err == ERR_OK)
 		err = attrs_put_u64(b, "kenaz.first_byte_us",
-				    i->first_byte_ns / 1000u);
+				    i->now.first_byte_ns / 1000u);
 	if (err == ERR_OK)
-		err = attrs_put_u64(b, "kenaz.total_us", i->total_ns / 1000u);
-	if (err == ERR_OK && i->key_echoed)
+		err = attrs_put_u64(b, "kenaz.total_us",
+				    i->now.total_ns / 1000u);
+	if (err == ERR_OK && i->now.key_echoed)
 		err = attrs_put_bool(b, "kenaz.key_echoed", true);
 	if (err == ERR_OK && i->gate_left)
 		err = attrs_put_bool(b, "kenaz.client_left", true);
 	put_error(i, &err, b);
-	if (err != ERR_OK || !i->gate_done)
+	if (err == ERR_OK)
+		err = put_retry(i, b);
+	if (err != ERR_OK || !i->now.gate_done)
 		return err;
-	if (i->response_id[0])
+	if (i->now.response_id[0])
 		err = attrs_put_text(b, "gen_ai.response.id",
-				     span_text(i->response_id));
-	if (err == ERR_OK && i->response_model[0])
+				     span_text(i->now.response_id));
+	if (err == ERR_OK && i->now.response_model[0])
 		err = attrs_put_text(b, "gen_ai.response.model",
-				     span_text(i->response_model));
-	if (err == ERR_OK && i->stop_reason[0]) {
-		struct span reason = span_text(i->stop_reason);
+				     span_text(i->now.response_model));
+	if (err == ERR_OK && i->now.stop_reason[0]) {
+		struct span reason = span_text(i->now.stop_reason);
 
 		err = attrs_put_list(b, "gen_ai.response.finish_reasons",
 				     &reason, 1);
 	}
-	if (err == ERR_OK && i->usage_known) {
+	if (err == ERR_OK && i->now.usage_known) {
 		err = attrs_put_u64(b, "gen_ai.usage.input_tokens",
-				    i->input_tokens);
+				    i->now.input_tokens);
 		if (err == ERR_OK)
 			err = attrs_put_u64(b, "gen_ai.usage.output_tokens",
-					    i->output_tokens);
-		if (err == ERR_OK && i->cache_read)
+					    i->now.output_tokens);
+		if (err == ERR_OK && i->now.cache_read)
 			err = attrs_put_u64(
 				b, "gen_ai.usage.cache_read.input_tokens",
-				i->cache_read);
-		if (err == ERR_OK && i->cache_write)
+				i->now.cache_read);
+		if (err == ERR_OK && i->now.cache_write)
 			err = attrs_put_u64(
 				b, "gen_ai.usage.cache_creation.input_tokens",
-				i->cache_write);
+				i->now.cache_write);
 	}
-	if (err == ERR_OK && i->tool_calls)
+	if (err == ERR_OK && i->now.tool_calls)
 		err = attrs_put_u64(b, "kenaz.gate_reported.tool_calls",
-				    i->tool_calls);
-	if (err == ERR_OK && i->tool_calls_denied)
+				    i->now.tool_calls);
+	if (err == ERR_OK && i->now.tool_calls_denied)
 		err = attrs_put_u64(b, "kenaz.gate_reported.tool_calls_denied",
-				    i->tool_calls_denied);
-	return err;
+				    i->now.tool_calls_denied);
+	return err == ERR_OK ? put_dropped(i, b) : err;
 }
 
-/** infer_answer_gate() - Tell the gate whether the outcome is durable */
-void infer_answer_gate(struct infer *i, enum err error, const char *text)
+/**
+ * infer_answer_gate() - Tell the gate whether the outcome is durable
+ * @i:		Request
+ * @error:	ERR_OK when it is
+ * @text:	Why not, or NULL
+ * @retry:	Another attempt follows: drop the response
+ */
+void infer_answer_gate(struct infer *i, enum err error, const char *text,
+		       bool retry)
 {
 	struct msg_infer_durable m = {.request = i->request,
 				      .error = error,
-				      .text = span_text(text ? text : "")};
+				      .text = span_text(text ? text : ""),
+				      .retry = retry ? 1 : 0};
 	struct session *s = i->session;
 
 	if (!i->gate_left && s->gate &&
@@ -122,8 +176,16 @@ static void on_outcome_durable(void *context, struct audit_outcome *o)
 {
 	struct infer *i = context;
 
-	infer_answer_gate(i, o->error, o->text);
-	infer_free(i);
+	bool retry = o->error == ERR_OK && !i->gate_left &&
+		     session_is_live(i->session) &&
+		     !i->session->engine->leaving &&
+		     i->now.plan.step != RETRY_STOP;
+
+	infer_answer_gate(i, o->error, o->text, retry);
+	if (retry)
+		infer_go_on(i);
+	else
+		infer_free(i);
 }
 
 static void settle(struct infer *i)
@@ -131,28 +193,35 @@ static void settle(struct infer *i)
 	struct session *s = i->session;
 	struct budget_amounts used = {0};
 	/* take_end() cut them to 32 bits. */
-	struct price_usage tokens = {(uint32_t)i->input_tokens,
-				     (uint32_t)i->output_tokens,
-				     (uint32_t)i->cache_read,
-				     (uint32_t)i->cache_write};
+	struct price_usage tokens = {(uint32_t)i->now.input_tokens,
+				     (uint32_t)i->now.output_tokens,
+				     (uint32_t)i->now.cache_read,
+				     (uint32_t)i->now.cache_write};
 
 	/* An unknown price passes only where no USD budget is set. */
-	if (!price_of(provider_find(span_text(i->kind)), span_text(i->model),
-		      &tokens, &used.of[BUDGET_MICROUSD]))
+	if (i->now.cost_known)
+		used.of[BUDGET_MICROUSD] = (int64_t)i->now.cost_microusd;
+	else if (!price_at(s->engine->config, infer_candidate(i)->provider,
+			   infer_candidate(i)->kind,
+			   span_text(infer_candidate(i)->model), &tokens,
+			   &used.of[BUDGET_MICROUSD]))
 		used.of[BUDGET_MICROUSD] = 0;
 	used.of[BUDGET_REQUESTS] = 1;
-	used.of[BUDGET_TOKENS] = (int64_t)(i->input_tokens + i->output_tokens);
-	used.of[BUDGET_BYTES] = (int64_t)(i->request_bytes + i->response_bytes);
-	used.of[BUDGET_TIME_MS] = (int64_t)(i->total_ns / 1000000u);
-	if (i->reservation &&
-	    budget_settle(s->engine->budget, i->reservation, &used) != ERR_OK)
+	used.of[BUDGET_TOKENS] =
+		(int64_t)(i->now.input_tokens + i->now.output_tokens);
+	used.of[BUDGET_BYTES] =
+		(int64_t)(i->now.request_bytes + i->now.response_bytes);
+	used.of[BUDGET_TIME_MS] = (int64_t)(i->now.total_ns / 1000000u);
+	if (i->now.reservation &&
+	    budget_settle(s->engine->budget, i->now.reservation, &used) !=
+		    ERR_OK)
 		log_warn("a reservation was lost");
-	i->reservation = 0;
-	s->usage.input_tokens += i->input_tokens;
-	s->usage.output_tokens += i->output_tokens;
-	s->usage.tool_calls += i->tool_calls;
-	s->usage.tool_calls_denied += i->tool_calls_denied;
-	s->usage.bytes += i->request_bytes + i->response_bytes;
+	i->now.reservation = 0;
+	s->usage.input_tokens += i->now.input_tokens;
+	s->usage.output_tokens += i->now.output_tokens;
+	s->usage.tool_calls += i->now.tool_calls;
+	s->usage.tool_calls_denied += i->now.tool_calls_denied;
+	s->usage.bytes += i->now.request_bytes + i->now.response_bytes;
 }
 
 /** infer_maybe_finish() - Write the outcome once broker and gate reported */
@@ -166,21 +235,23 @@ void infer_maybe_finish(struct infer *i)
 	struct buf b;
 	enum err err;
 
-	if (i->state != INFER_RUNNING || !i->broker_done ||
-	    (!i->gate_done && !i->gate_left))
+	if (i->state != INFER_RUNNING || !i->now.broker_done ||
+	    (!i->now.gate_done && !i->gate_left))
 		return;
+	infer_plan(i);
 	i->state = INFER_OUTCOME;
 	settle(i);
 	buf_init(&b, EVENT_FIELDS_MAX_BYTES);
 	err = put_outcome(i, &b);
 	event.attributes = buf_span(&b);
-	if (i->response_bytes && (i->body_fd >= 0 || i->body.len_bytes)) {
+	if (i->now.response_bytes &&
+	    (i->now.body_fd >= 0 || i->now.body.len_bytes)) {
 		event.payload_name = "response.body";
-		event.payload_fd = i->body_fd;
-		i->body_fd = -1;
-		event.payload_inline = buf_span(&i->body);
-		event.payload_bytes = i->response_bytes;
-		s->payload_bytes += i->response_bytes;
+		event.payload_fd = i->now.body_fd;
+		i->now.body_fd = -1;
+		event.payload_inline = buf_span(&i->now.body);
+		event.payload_bytes = i->now.response_bytes;
+		s->payload_bytes += i->now.response_bytes;
 	}
 	if (err == ERR_OK)
 		err = audit_append(s->engine, &event, on_outcome_durable, i);
@@ -189,7 +260,8 @@ void infer_maybe_finish(struct infer *i)
 		infer_answer_gate(
 			i, err,
 			"the log cannot be written: the outcome of this "
-			"request is not recorded");
+			"request is not recorded",
+			false);
 		infer_free(i);
 	}
 }
@@ -199,7 +271,8 @@ static void note_secret(struct infer *i)
 {
 	struct session *s = i->session;
 	const struct config_provider *p =
-		config_find_provider(s->engine->config, i->provider);
+		config_find_provider(s->engine->config,
+				     infer_candidate(i)->provider);
 	const char *secret = p ? route_secret_of(p) : "";
 	struct buf b;
 	enum err err;
@@ -211,7 +284,7 @@ static void note_secret(struct infer *i)
 	err = attrs_put_text(&b, "kenaz.secret", span_text(secret));
 	if (err == ERR_OK)
 		err = attrs_put_text(&b, "kenaz.provider",
-				     span_text(i->provider));
+				     span_text(infer_candidate(i)->provider));
 	if (err == ERR_OK)
 		session_note(s, "secret.used", buf_span(&b));
 	buf_fini(&b);
@@ -223,25 +296,35 @@ void infer_on_transfer_done(void *context, struct transfer_outcome *o)
 	struct infer *i = context;
 	const struct msg_transfer_done *m = o->done;
 
-	i->broker_done = true;
-	i->transfer_error = o->error;
-	(void)snprintf(i->transfer_text, sizeof(i->transfer_text), "%s",
+	i->now.broker_done = true;
+	i->now.transfer_error = o->error;
+	(void)snprintf(i->now.transfer_text, sizeof(i->now.transfer_text), "%s",
 		       o->text);
 	if (m) {
-		i->http_status = m->http_status;
-		i->sent = m->sent != 0;
-		if (i->sent)
+		i->now.seen.has_broker = true;
+		i->now.seen.http_status = m->http_status;
+		i->now.seen.failure =
+			m->failure < FAILURE_COUNT
+				? (enum transfer_failure)m->failure
+				: FAILURE_LOCAL;
+		i->now.seen.should_retry = m->should_retry;
+		if (m->retry_after_ms)
+			i->now.seen.retry_after_ms = m->retry_after_ms;
+		i->now.sent = m->sent != 0;
+		if (i->now.sent)
 			note_secret(i);
-		i->key_echoed = m->key_echoed != 0;
-		i->request_bytes = m->request_bytes;
-		i->response_bytes = m->response_bytes;
-		i->first_byte_ns = m->first_byte_ns;
-		i->total_ns = m->total_ns;
-		memcpy(i->response_digest, m->response_digest, DIGEST_BYTES);
+		i->now.key_echoed = m->key_echoed != 0;
+		i->now.request_bytes = m->request_bytes;
+		i->now.response_bytes = m->response_bytes;
+		i->now.first_byte_ns = m->first_byte_ns;
+		i->now.total_ns = m->total_ns;
+		memcpy(i->now.response_digest, m->response_digest,
+		       DIGEST_BYTES);
 		if (o->body_fd >= 0) {
-			i->body_fd = o->body_fd;
+			i->now.body_fd = o->body_fd;
 			o->body_fd = -1;
-		} else if (buf_put_span(&i->body, m->body_inline) != ERR_OK) {
+		} else if (buf_put_span(&i->now.body, m->body_inline) !=
+			   ERR_OK) {
 			log_error("a response body was too large to keep");
 		}
 	}

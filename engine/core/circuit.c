@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * circuit.c - a provider that keeps failing is left alone for a while
+ *
+ * Runs in: kenazd.
+ * Trusts:  its caller's clock and verdicts.
+ * Never:   does I/O; lets more than one request probe at a time.
+ *
+ * closed -> open after so many failures in a row within the window -> half open
+ * once the time is over: one request goes through -> closed when that was well,
+ * open again when it was not.
+ */
+#include "engine/core/circuit.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define NS_PER_S UINT64_C(1000000000)
+
+/** circuit_state_text() - Name of a state, for people and events */
+const char *circuit_state_text(enum circuit_state state)
+{
+	static const char *const texts[] = {
+		[CIRCUIT_CLOSED] = "closed",
+		[CIRCUIT_OPEN] = "open",
+		[CIRCUIT_HALF_OPEN] = "half-open",
+	};
+
+	return texts[state];
+}
+
+/** circuit_find() - The circuit of a provider, or NULL: nothing is known */
+const struct circuit *circuit_find(const struct circuits *set,
+				   const char *provider)
+{
+	size_t i;
+
+	for (i = 0; i < set->count; i++)
+		if (strcmp(set->of[i].provider, provider) == 0)
+			return &set->of[i];
+	return NULL;
+}
+
+/**
+ * circuit_of() - The circuit of a provider; a new one is closed
+ * @set:	Circuits
+ * @provider:	Its name
+ *
+ * Return: NULL when there are CIRCUITS_MAX others: then it has none.
+ */
+struct circuit *circuit_of(struct circuits *set, const char *provider)
+{
+	struct circuit *c;
+	size_t i;
+
+	for (i = 0; i < set->count; i++)
+		if (strcmp(set->of[i].provider, provider) == 0)
+			return &set->of[i];
+	if (set->count == CIRCUITS_MAX)
+		return NULL;
+	c = &set->of[set->count++];
+	*c = (struct circuit){.state = CIRCUIT_CLOSED};
+	(void)snprintf(c->provider, sizeof(c->provider), "%s", provider);
+	return c;
+}
+
+/**
+ * circuit_admits() - Whether a request may go to the provider now
+ * @c:			Circuit, or NULL: it may
+ * @now_ns:		Monotonic clock
+ * @ret_wait_ns:	When not: how long at least; always written
+ */
+bool circuit_admits(struct circuit *c, uint64_t now_ns, uint64_t *ret_wait_ns)
+{
+	*ret_wait_ns = 0;
+	if (!c || c->state == CIRCUIT_CLOSED)
+		return true;
+	if (c->state == CIRCUIT_OPEN && now_ns < c->until_ns) {
+		*ret_wait_ns = c->until_ns - now_ns;
+		return false;
+	}
+	if (c->probing)
+		*ret_wait_ns = NS_PER_S;
+	return !c->probing;
+}
+
+/**
+ * circuit_begin() - A request that was admitted is sent
+ * @c:	Circuit or NULL
+ *
+ * Return: whether it is the probe.
+ */
+bool circuit_begin(struct circuit *c)
+{
+	if (!c || c->state == CIRCUIT_CLOSED)
+		return false;
+	c->state = CIRCUIT_HALF_OPEN;
+	c->probing = true;
+	return true;
+}
+
+/** circuit_withdraw() - The request says nothing of the provider */
+void circuit_withdraw(struct circuit *c, bool probe)
+{
+	if (c && probe)
+		c->probing = false;
+}
+
+static bool too_many(struct circuit *c, const struct circuit_rules *rules,
+		     uint64_t now_ns)
+{
+	uint64_t window_ns = rules->window_s * NS_PER_S;
+	uint32_t i, kept = 0;
+
+	for (i = 0; i < c->failed_count; i++)
+		if (now_ns - c->failed_ns[i] <= window_ns)
+			c->failed_ns[kept++] = c->failed_ns[i];
+	if (kept == CIRCUIT_FAILURES_MAX) {
+		memmove(c->failed_ns, c->failed_ns + 1,
+			(kept - 1) * sizeof(c->failed_ns[0]));
+		kept--;
+	}
+	c->failed_ns[kept++] = now_ns;
+	c->failed_count = kept;
+	return kept >= rules->failures;
+}
+
+/**
+ * circuit_report() - How a request went
+ * @c:		Circuit or NULL
+ * @rules:	Numbers from kenaz.toml
+ * @well:	The provider answered as it should
+ * @probe:	What circuit_begin() returned
+ * @now_ns:	Monotonic clock
+ *
+ * Requests that began before the circuit opened change nothing.
+ *
+ * Return: whether the state is another one now.
+ */
+bool circuit_report(struct circuit *c, const struct circuit_rules *rules,
+		    bool well, bool probe, uint64_t now_ns)
+{
+	if (!c)
+		return false;
+	if (rules->failures == 0) {
+		c->state = CIRCUIT_CLOSED;
+		c->probing = false;
+		return false;
+	}
+	if (c->state != CIRCUIT_CLOSED && !probe)
+		return false;
+	if (probe)
+		c->probing = false;
+	if (well) {
+		bool changed = c->state != CIRCUIT_CLOSED;
+
+		c->state = CIRCUIT_CLOSED;
+		c->failed_count = 0;
+		return changed;
+	}
+	if ((!probe && !too_many(c, rules, now_ns)))
+		return false;
+	c->state = CIRCUIT_OPEN;
+	c->until_ns = now_ns + rules->open_s * NS_PER_S;
+	c->failed_count = 0;
+	c->opened++;
+	return true;
+}
