@@ -12,8 +12,11 @@
  * is sent; settling replaces it by what was really used, which may be more.
  * User and host rows count one UTC day and start anew with the first
  * reservation of a later one; what was reserved before midnight belongs to
- * the day before. A limit that is used up refuses also who reserves none of
- * its unit, because the true amount is known only afterwards.
+ * the day before. What survives a crash is a bound: amounts with a limit are
+ * written down a block ahead before they are reserved, so a restart never
+ * finds less than was used, and at most a block more. A limit that is used up
+ *refuses also who reserves none of its unit, because the true amount is known
+ *only afterwards.
  */
 #include "engine/core/budget.h"
 
@@ -27,6 +30,7 @@
 #define SLOTS        BUDGET_RESERVATIONS_MAX
 #define AMOUNT_BYTES 40u
 #define NO_ROW       UINT32_MAX
+#define BLOCKS       64 /* of a limit; what a crash may cost is one */
 
 struct row {
 	struct budget_row data;
@@ -61,6 +65,12 @@ static const char *const unit_texts[BUDGET_UNIT_COUNT] = {"requests", "tokens",
 static const char *const scope_texts[BUDGET_SCOPE_COUNT] = {"session", "user",
 							    "host"};
 
+/** budget_unit_text() - A unit as policy files write it */
+const char *budget_unit_text(enum budget_unit unit)
+{
+	return unit_texts[unit];
+}
+
 /** budget_scope_text() - A scope as policy files write it */
 const char *budget_scope_text(enum budget_scope scope)
 {
@@ -88,8 +98,7 @@ void budget_limits_tighten(struct budget_limits *limits,
 /**
  * budget_new() - Make an empty ledger
  * @limits:	Copied
- * @save:	Called with every row that was settled, or NULL; must not call
- *		back into the ledger
+ * @save:	Writes a row down, or NULL; must not call back into the ledger
  * @context:	For @save
  * @ret_budget:	The ledger; free with budget_free()
  *
@@ -167,6 +176,7 @@ static void start_day(struct row *row, int64_t day)
 	row->open = 0;
 	row->data.used = (struct budget_amounts){0};
 	row->data.reserved = (struct budget_amounts){0};
+	row->data.durable = (struct budget_amounts){0};
 }
 
 /* A clock that goes back does not give a day's budget twice. */
@@ -218,7 +228,8 @@ enum err budget_restore(struct budget *budget, const struct budget_row *row)
 		return ERR_EXISTS;
 	e = take_row(budget, row->scope, row->key, row->day, &at);
 	if (e == ERR_OK)
-		budget->rows[at].data.used = row->used;
+		budget->rows[at].data.used = budget->rows[at].data.durable =
+			row->used;
 	return e;
 }
 
@@ -316,6 +327,37 @@ static struct reservation *new_reservation(struct budget *budget)
 	return &budget->reservations[slot];
 }
 
+/* Writes down what a row may have used by now, if that was not done yet. */
+static enum err cover(struct budget *budget, struct row *row)
+{
+	const struct budget_amounts *limits =
+		&budget->limits.of[row->data.scope];
+	struct budget_row ahead = row->data;
+	bool uncovered = false;
+	enum err e;
+
+	if (!budget->save)
+		return ERR_OK;
+	for (int u = 0; u < BUDGET_UNIT_COUNT; u++) {
+		int64_t taken = add_amount(row->data.used.of[u],
+					   row->data.reserved.of[u]);
+
+		if (taken <= row->data.durable.of[u])
+			continue;
+		ahead.durable.of[u] = taken;
+		if (limits->of[u] == BUDGET_UNLIMITED)
+			continue;
+		ahead.durable.of[u] = add_amount(taken, limits->of[u] / BLOCKS);
+		uncovered = true;
+	}
+	if (!uncovered)
+		return ERR_OK;
+	e = budget->save(budget->context, &ahead);
+	if (e == ERR_OK)
+		row->data.durable = ahead.durable;
+	return e;
+}
+
 /* Finds the three rows and checks every limit; nothing is booked yet. */
 static enum err check_limits(struct budget *budget,
 			     const char *const keys[BUDGET_SCOPE_COUNT],
@@ -337,12 +379,27 @@ static enum err check_limits(struct budget *budget,
 	return e;
 }
 
+static void unbook(struct budget *budget, struct reservation *r)
+{
+	for (int s = 0; s < BUDGET_SCOPE_COUNT; s++) {
+		struct row *row = &budget->rows[r->rows[s]];
+
+		row->open--;
+		for (int u = 0; u < BUDGET_UNIT_COUNT; u++)
+			row->data.reserved.of[u] -= r->amounts.of[u];
+	}
+	budget->free_slots[budget->free_count++] =
+		(uint32_t)(r - budget->reservations);
+	r->id = 0;
+}
+
 static enum err book(struct budget *budget,
 		     const uint32_t rows[BUDGET_SCOPE_COUNT],
 		     const struct budget_amounts *amounts,
 		     uint64_t *ret_reservation)
 {
 	struct reservation *reservation = new_reservation(budget);
+	enum err e = ERR_OK;
 
 	if (!reservation)
 		return ERR_LIMIT;
@@ -358,8 +415,13 @@ static enum err book(struct budget *budget,
 				add_amount(row->data.reserved.of[u],
 					   amounts->of[u]);
 	}
-	*ret_reservation = reservation->id;
-	return ERR_OK;
+	for (int s = 0; e == ERR_OK && s < BUDGET_SCOPE_COUNT; s++)
+		e = cover(budget, &budget->rows[rows[s]]);
+	if (e == ERR_OK)
+		*ret_reservation = reservation->id;
+	else
+		unbook(budget, reservation);
+	return e;
 }
 
 /**
@@ -373,7 +435,8 @@ static enum err book(struct budget *budget,
  * @ret_reservation:	For budget_settle(); never 0; written on success
  *
  * Return: ERR_OK; ERR_DENIED when a limit would be passed; ERR_RANGE for
- *	   negative amounts or long names; ERR_LIMIT when the ledger is full.
+ *	   negative amounts or long names; ERR_LIMIT when the ledger is full;
+ *	   ERR_STORAGE when it cannot be written.
  */
 enum err budget_reserve(struct budget *budget, const char *session,
 			const char *user, const struct budget_amounts *amounts,
@@ -405,8 +468,8 @@ static void settle_row(struct budget *budget, struct row *row,
 		row->data.used.of[u] =
 			add_amount(row->data.used.of[u], amounts->of[u]);
 	}
-	if (budget->save)
-		budget->save(budget->context, &row->data);
+	/* More than was reserved: a failure shows with the next reserve. */
+	(void)!cover(budget, row);
 	if (row->ended && row->open == 0)
 		row->used = false;
 }
@@ -441,6 +504,25 @@ enum err budget_settle(struct budget *budget, uint64_t reservation,
 	r->id = 0;
 	budget->free_slots[budget->free_count++] = slot;
 	return ERR_OK;
+}
+
+/** budget_changes() - A number that changes with every reservation */
+uint64_t budget_changes(const struct budget *budget)
+{
+	return budget->sequence;
+}
+
+/** budget_written() - The whole ledger was written as it stands */
+void budget_written(struct budget *budget)
+{
+	for (size_t i = 0; i < budget->row_count; i++) {
+		struct budget_row *row = &budget->rows[i].data;
+
+		for (int u = 0; budget->rows[i].used && u < BUDGET_UNIT_COUNT;
+		     u++)
+			row->durable.of[u] = add_amount(row->used.of[u],
+							row->reserved.of[u]);
+	}
 }
 
 /**

@@ -47,6 +47,7 @@ struct budget_row {
 	int64_t day;                    /* UTC days since 1970; -1: no day */
 	struct budget_amounts used;
 	struct budget_amounts reserved;
+	struct budget_amounts durable; /* written down: never less is known */
 };
 
 /* Which limit refused, and when it will be new. */
@@ -60,8 +61,11 @@ struct budget_refusal {
 	char text[BUDGET_TEXT_BYTES];
 };
 
-/* Told of every settled row, so that a store can keep it; may be NULL. */
-typedef void (*budget_save_fn)(void *context, const struct budget_row *row);
+/*
+ * Writes a row's durable amounts down before they are relied on. An error
+ * refuses the reservation that needed it.
+ */
+typedef enum err (*budget_save_fn)(void *context, const struct budget_row *row);
 
 struct budget;
 
@@ -83,6 +87,8 @@ budget_reserve(struct budget *budget, const char *session, const char *user,
 	       struct budget_refusal *ret_refusal, uint64_t *ret_reservation);
 MUST_CHECK enum err budget_settle(struct budget *budget, uint64_t reservation,
 				  const struct budget_amounts *amounts);
+uint64_t budget_changes(const struct budget *budget);
+void budget_written(struct budget *budget);
 void budget_end_session(struct budget *budget, const char *session);
 size_t budget_row_count(const struct budget *budget);
 const struct budget_row *budget_row_at(const struct budget *budget,
@@ -91,6 +97,7 @@ void budget_usage(const struct budget *budget, enum budget_scope scope,
 		  const char *key, int64_t now_wall_us,
 		  struct budget_amounts *ret_used);
 
+const char *budget_unit_text(enum budget_unit unit);
 const char *budget_scope_text(enum budget_scope scope);
 
 #endif

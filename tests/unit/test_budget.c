@@ -248,13 +248,15 @@ static void test_ceilings(void **state)
 
 static unsigned int saved;
 static struct budget_row saved_user;
+static enum err save_error;
 
-static void save(void *context, const struct budget_row *row)
+static enum err save(void *context, const struct budget_row *row)
 {
 	(void)context;
 	saved++;
 	if (row->scope == BUDGET_USER)
 		saved_user = *row;
+	return save_error;
 }
 
 static void test_rows_survive_through_the_hook(void **state)
@@ -267,13 +269,19 @@ static void test_rows_survive_through_the_hook(void **state)
 	uint64_t id;
 
 	(void)state;
+	saved = 0;
+	save_error = ERR_OK;
 	assert_int_equal(budget_new(&limits, save, NULL, &b), ERR_OK);
 	assert_int_equal(take(b, "s", "u", amounts(1, 0), NOON, &why, &id),
 			 ERR_OK);
+	/* Only the user's row has a limit; before the grant, not after. */
+	assert_int_equal(saved, 1);
+	assert_int_equal(saved_user.durable.of[BUDGET_REQUESTS], 1);
 	assert_int_equal(budget_settle(b, id, &used), ERR_OK);
-	assert_int_equal(saved, BUDGET_SCOPE_COUNT);
+	assert_int_equal(saved, 1);
 	budget_free(b);
 	b = make(limits);
+	saved_user.used = saved_user.durable;
 	assert_int_equal(budget_restore(b, &saved_user), ERR_OK);
 	assert_int_equal(budget_restore(b, &saved_user), ERR_EXISTS);
 	assert_int_equal(budget_restore(b, &bad), ERR_RANGE);
@@ -282,6 +290,60 @@ static void test_rows_survive_through_the_hook(void **state)
 	assert_int_equal(take(b, "s", "u", amounts(1, 0), NOON + DAY_US, &why,
 			      &id),
 			 ERR_OK);
+	budget_free(b);
+}
+
+static void test_blocks_are_written_ahead(void **state)
+{
+	struct budget_limits limits = limit(BUDGET_USER, BUDGET_TOKENS, 64000);
+	struct budget_amounts used = amounts(1, 100), more = amounts(1, 5000);
+	struct budget_refusal why;
+	struct budget *b;
+	uint64_t id;
+	int i;
+
+	(void)state;
+	saved = 0;
+	save_error = ERR_OK;
+	assert_int_equal(budget_new(&limits, save, NULL, &b), ERR_OK);
+	for (i = 0; i < 100; i++) {
+		assert_int_equal(take(b, "s", "u", amounts(1, 100), NOON, &why,
+				      &id),
+				 ERR_OK);
+		assert_true(saved_user.durable.of[BUDGET_TOKENS] >=
+			    100 * (i + 1));
+		assert_true(saved_user.durable.of[BUDGET_TOKENS] <=
+			    100 * (i + 1) + 1000);
+		assert_int_equal(budget_settle(b, id, &used), ERR_OK);
+	}
+	assert_in_range(saved, 9, 11);
+	/* More than was reserved is written down when it is settled. */
+	assert_int_equal(take(b, "s", "u", amounts(1, 100), NOON, &why, &id),
+			 ERR_OK);
+	assert_int_equal(budget_settle(b, id, &more), ERR_OK);
+	assert_true(saved_user.durable.of[BUDGET_TOKENS] >= 15000);
+	budget_free(b);
+}
+
+static void test_what_cannot_be_written_is_not_reserved(void **state)
+{
+	struct budget_limits limits = limit(BUDGET_USER, BUDGET_REQUESTS, 9);
+	struct budget_amounts used;
+	struct budget_refusal why;
+	struct budget *b;
+	uint64_t id;
+
+	(void)state;
+	save_error = ERR_STORAGE;
+	assert_int_equal(budget_new(&limits, save, NULL, &b), ERR_OK);
+	assert_int_equal(take(b, "s", "u", amounts(1, 0), NOON, &why, &id),
+			 ERR_STORAGE);
+	assert_non_null(strstr(why.text, "ledger"));
+	save_error = ERR_OK;
+	assert_int_equal(take(b, "s", "u", amounts(9, 0), NOON, &why, &id),
+			 ERR_OK);
+	used = amounts(9, 0);
+	assert_int_equal(budget_settle(b, id, &used), ERR_OK);
 	budget_free(b);
 }
 
@@ -296,6 +358,8 @@ int main(void)
 		cmocka_unit_test(test_ranges_and_overflow),
 		cmocka_unit_test(test_ceilings),
 		cmocka_unit_test(test_rows_survive_through_the_hook),
+		cmocka_unit_test(test_blocks_are_written_ahead),
+		cmocka_unit_test(test_what_cannot_be_written_is_not_reserved),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
