@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "engine/audit/db_internal.h"
+#include "engine/audit/wal_file.h"
 
 #define VFS_NAME    "kenaz-audit"
 #define PATH_BYTES  96
@@ -88,7 +89,19 @@ static int full_pathname(sqlite3_vfs *vfs, const char *name, int cap, char *out)
 	return n < 0 || n >= cap ? SQLITE_CANTOPEN : SQLITE_OK;
 }
 
-/* The system's own file layer, except that it leaves names alone. */
+static sqlite3_vfs *system_vfs;
+
+static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file,
+		     int flags, int *ret_flags)
+{
+	(void)vfs;
+	if (flags & SQLITE_OPEN_WAL)
+		return wal_file_open(system_vfs, name, file, flags, ret_flags);
+	return system_vfs->xOpen(system_vfs, name, file, flags, ret_flags);
+}
+
+/* The system's own file layer, except that it leaves names alone and gathers
+ * what is written to the WAL. */
 static enum err register_vfs(void)
 {
 	static sqlite3_vfs shim;
@@ -105,6 +118,9 @@ static enum err register_vfs(void)
 	shim.pNext = NULL;
 	shim.zName = VFS_NAME;
 	shim.xFullPathname = full_pathname;
+	shim.xOpen = open_file;
+	shim.szOsFile = wal_file_size(system);
+	system_vfs = system;
 	return sqlite3_vfs_register(&shim, 0) == SQLITE_OK ? ERR_OK
 							   : ERR_STORAGE;
 }

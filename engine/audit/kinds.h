@@ -53,7 +53,10 @@
 	X(TEMPLATE_DROPPED, "template.dropped", NULL)        \
 	X(VSOCK_CONNECT, "vsock.connect", "vsock.close")     \
 	X(VSOCK_CLOSE, "vsock.close", NULL)                  \
-	X(IMAGE_REFUSED, "image.refused", NULL)
+	X(IMAGE_REFUSED, "image.refused", NULL)              \
+	X(VAULT_OPENED, "vault.opened", NULL)                \
+	X(VAULT_ROTATED, "vault.rotated", NULL)              \
+	X(PROVIDER_CIRCUIT, "provider.circuit", NULL)
 
 enum kind {
 #define X(id, text, closed_by) KIND_##id,

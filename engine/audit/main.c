@@ -10,6 +10,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 
+#include "engine/audit/random_pool.h"
 #include "engine/audit/service.h"
 #include "engine/base/jail.h"
 #include "engine/base/log.h"
@@ -26,6 +27,8 @@ int main(int argc, char **argv)
 
 	if (sodium_init() < 0 || digest_init() != ERR_OK)
 		die("kenaz-audit: libsodium or libgcrypt cannot be used");
+	if (random_pool_use() != ERR_OK)
+		log_debug("random bytes are asked for one by one");
 	if (uv_loop_init(&loop) != 0)
 		die("kenaz-audit: no event loop");
 	/* A file size limit is a write error like others, not an end. */

@@ -52,6 +52,18 @@ PROXY = """
         proxy_http_version 1.1; proxy_set_header Connection ""; } }
 """
 
+CONFIG = """
+[[provider]]
+name = "bench"
+kind = "byo"
+endpoint = "http://127.0.0.1:%d"
+allow_http = true
+
+[limits]
+event_rate_per_s = 100000
+payload_bytes = 1099511627776
+"""
+
 
 def free_port():
     with socket.socket() as s:
@@ -112,17 +124,7 @@ def measure(folder, started):
     started.append(nginx(folder, "proxy", "auto", PROXY % (port, proxy)))
     wait_for("nginx", lambda: answers(("127.0.0.1", port)))
     wait_for("the proxy", lambda: os.path.exists(proxy) and answers(proxy))
-    engine = Engine(mock=True, folder=folder, config="""
-[[provider]]
-name = "bench"
-kind = "byo"
-endpoint = "http://127.0.0.1:%d"
-allow_http = true
-
-[limits]
-event_rate_per_s = 100000
-payload_bytes = 1099511627776
-""" % port)
+    engine = Engine(mock=True, folder=folder, config=CONFIG % port)
     started.append(engine)
     engine.start()
     session, _, _ = engine.session(provider="bench")
