@@ -7,7 +7,9 @@ its port on the first line of stdout. It ends when stdin does (--stdin-ends),
 after --seconds, or by a signal.
 
 What it does is told by switches "name" or "name=value", separated by ";".
-Later sources win: --behave, the file of --control (read anew for every
+Later sources win: --behave, the file of --sequence (one line of switches
+for each POST below a first line that names the case; a changed file begins
+anew, the last line stays), the file of --control (read anew for every
 request), the query parameter "fake", the header "x-fake", an anthropic-beta
 value that starts with "fake:" ("fake:status=429;retry-after=3"), and a line
 "fake: ..." in the last user text of the request.
@@ -19,6 +21,8 @@ value that starts with "fake:" ("fake:status=429;retry-after=3"), and a line
   stall=middle       send half of the events, then nothing
   truncate=N         close after N bytes of the body
   error-event        an error event in mid-stream, then close, no message_stop
+  error-event=first  the same as the stream's first event
+  reset              break the connection before the head
   echo=header|body   put the key it got into the answer
   echo-split=N       split the body around the echoed key into N-byte pieces
   chunk=N            send the body in pieces of N bytes
@@ -43,6 +47,7 @@ import os
 import select
 import socket
 import ssl
+import struct
 import sys
 import threading
 import time
@@ -139,6 +144,8 @@ class Handler(BaseHTTPRequestHandler):
     def switches(self, body):
         options = self.server.options
         found = parse_switches(options.behave)
+        if self.command == "POST":
+            found.update(parse_switches(self.server.next_of_sequence()))
         if options.control and os.path.exists(options.control):
             with open(options.control, encoding="utf-8") as control:
                 found.update(parse_switches(control.read().strip()))
@@ -336,10 +343,14 @@ class Handler(BaseHTTPRequestHandler):
         events = list(self.events(body))
         gap = int(self.sw.get("gap-ms") or 0) / 1000
         for number, (name, data) in enumerate(events):
+            if number == 0 and self.sw.get("error-event") == "first":
+                name = "error"
+                data = {"error": {"type": "overloaded_error",
+                                  "message": "asked to fail at once"}}
             if number == len(events) // 2:
                 if self.sw.get("stall") == "middle":
                     self.stall()
-                if "error-event" in self.sw:
+                if self.sw.get("error-event") == "":
                     name = "error"
                     data = {"error": {"type": "overloaded_error",
                                       "message": "asked to fail"}}
@@ -360,6 +371,11 @@ class Handler(BaseHTTPRequestHandler):
         """Misbehaviour that needs no dialect; true when it answered."""
         if self.sw.get("stall") == "before":
             self.stall()
+        if "reset" in self.sw:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                       struct.pack("ii", 1, 0))
+            self.connection.close()
+            raise BrokenPipeError("reset on purpose")
         if "garbage" in self.sw:
             self.wfile.write(b"this is no HTTP\r\n\r\n")
             self.close_connection = True
@@ -426,6 +442,26 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 512
     ending = False
 
+    sequence_text, sequence_at = None, 0
+    sequence_lock = threading.Lock()
+
+    def next_of_sequence(self):
+        """The line for the next POST; a changed file begins anew."""
+        if not self.options.sequence:
+            return ""
+        with self.sequence_lock:
+            try:
+                with open(self.options.sequence, encoding="utf-8") as f:
+                    text = f.read()
+            except OSError:
+                return ""
+            if text != self.sequence_text:
+                self.sequence_text, self.sequence_at = text, 0
+            lines = text.splitlines()[1:]  # the first one names the case
+            line = lines[min(self.sequence_at, len(lines) - 1)] if lines else ""
+            self.sequence_at += 1
+            return line
+
     def handle_error(self, request, client_address):
         """A client that leaves is part of the job."""
 
@@ -441,6 +477,7 @@ def main():
                         help="JSON lines: request, stall, end")
     parser.add_argument("--behave", default="", metavar="SWITCHES")
     parser.add_argument("--control", metavar="FILE")
+    parser.add_argument("--sequence", metavar="FILE")
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--stdin-ends", action="store_true")
     options = parser.parse_args()
