@@ -25,6 +25,7 @@ struct command {
 
 /* X(row) in the order of help */
 #define COMMANDS(X)        \
+	X(setup)           \
 	X(run)             \
 	X(session_start)   \
 	X(session_list)    \
@@ -42,15 +43,24 @@ struct command {
 	X(policy_check)    \
 	X(policy_explain)  \
 	X(policy_reload)   \
+	X(budget_show)     \
 	X(approvals_list)  \
 	X(approvals_grant) \
 	X(approvals_deny)  \
 	X(provider_list)   \
 	X(provider_add)    \
+	X(provider_remove) \
 	X(provider_test)   \
+	X(alias_list)      \
+	X(alias_add)       \
+	X(alias_remove)    \
 	X(secret_set)      \
 	X(secret_list)     \
 	X(secret_remove)   \
+	X(secret_import)   \
+	X(secret_status)   \
+	X(secret_unlock)   \
+	X(secret_rewrap)   \
 	X(image_list)      \
 	X(image_show)      \
 	X(image_verify)    \

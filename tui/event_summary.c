@@ -95,6 +95,11 @@ static const struct {
 	{"secret.set", "{kenaz.secret}[ version {kenaz.secret.version}]"},
 	{"secret.used", "{kenaz.secret}[ for {kenaz.provider}]"},
 	{"secret.removed", "{kenaz.secret}[ version {kenaz.secret.version}]"},
+	{"vault.opened", "{kenaz.vault.backend}[, key {kenaz.vault.key_id}]"
+			 "[, generation {kenaz.vault.generation}]"},
+	{"vault.rotated", "{kenaz.vault.backend_before} to "
+			  "{kenaz.vault.backend}[, {kenaz.phase}]"
+			  "[, key {kenaz.vault.key_id}]"},
 	{"payload.read", "{kenaz.payload.name} of event {kenaz.payload.seq}"},
 	{"key.rotated", "epoch {kenaz.epoch} of {kenaz.origin}"
 			"[, gave up {kenaz.abandoned.origin}]"},

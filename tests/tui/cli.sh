@@ -56,6 +56,7 @@ unset KENAZ_SOCKET
 export XDG_RUNTIME_DIR=$work/run XDG_STATE_HOME=$work/state
 export XDG_CONFIG_HOME=$work/config HOME=$work
 mkdir -m 700 "$work/run" "$work/state" "$work/config" "$work/config/kenaz"
+printf '[vault]\nbackend = "keyfile"\n' >"$work/config/kenaz/kenaz.toml"
 
 # What is wrong is said with the choices, and nothing is started.
 expect 0 --version
@@ -234,8 +235,10 @@ says "another engine uses"
 [ "$(wc -l <"$work/err")" = 1 ] || fail "more than a sentence"
 expect 0 engine stop
 says "has stopped"
-kill -0 "$engine_pid" 2>/dev/null && [ -e "/proc/$engine_pid/exe" ] &&
-	fail "the engine goes on"
+gone() {
+	! kill -0 "$engine_pid" 2>/dev/null || [ ! -e "/proc/$engine_pid/exe" ]
+}
+until_true gone
 wait "$engine_pid" || fail "the engine's exit code"
 engine_pid=
 echo "ok"

@@ -94,7 +94,10 @@ if [ -z "${KENAZ_SOCKET:-}" ]; then
 	[ -x "$bin/kenaz-guestd" ] || skip "$bin/kenaz-guestd is not built"
 	export XDG_RUNTIME_DIR=$work/run XDG_STATE_HOME=$work/state
 	export XDG_CONFIG_HOME=$work/config
-	mkdir -m 700 "$work/run" "$work/state" "$work/config"
+	mkdir -m 700 "$work/run" "$work/state" "$work/config" \
+		"$work/config/kenaz"
+	printf '[vault]\nbackend = "keyfile"\n' \
+		>"$work/config/kenaz/kenaz.toml"
 	export KENAZ_SOCKET=$work/run/kenazd.sock
 	"$bin/kenazd" --dev-mock-vm --runtime-dir "$work/run" \
 		>"$work/engine.log" 2>&1 &

@@ -166,7 +166,9 @@ static void test_choices_are_named(void **state)
 
 	(void)state;
 	assert_int_equal(command_choices("secret", text, sizeof(text)), ERR_OK);
-	assert_string_equal(text, "set, list and remove");
+	assert_string_equal(text,
+			    "set, list, remove, import, status, unlock and "
+			    "rewrap");
 	assert_int_equal(command_choices("secret", little, sizeof(little)),
 			 ERR_OK);
 	assert_true(strlen(little) < sizeof(little));
