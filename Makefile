@@ -48,12 +48,15 @@ LIBS_core  := -lcjson -lstdc++
 LIBS_audit := -lsqlite3
 LIBS_broker := -lcurl
 LIBS_gate  := -lmicrohttpd
+LIBS_keychain := -lsecret-1 -lgio-2.0 -lgobject-2.0 -lglib-2.0
 LIBS_tui   := -lcjson -lncursesw -ltinfo -lstdc++
-LIBS_ALL   := -lcjson -lsqlite3 -lcurl -lmicrohttpd -lncursesw -ltinfo -lstdc++
+LIBS_ALL   := -Wl,--as-needed $(LIBS_keychain) -Wl,--no-as-needed -lcjson \
+	-lsqlite3 -lcurl -lmicrohttpd -lncursesw -ltinfo -lstdc++
 
 # folder -> archive
 FOLDERS := engine/base engine/proto engine/providers engine/core engine/audit \
-	engine/broker engine/egress engine/gate engine/scripted vm guest \
+	engine/broker engine/egress engine/gate engine/keychain \
+	engine/scripted vm guest \
 	guest/workbench tui tui/vt
 src_of = $(filter-out $(1)/main.c $(1)/verify_main.c,$(wildcard $(1)/*.c)) $(wildcard $(1)/*.cc)
 arc_of = $(B)/lib/$(subst /,_,$(1)).a
@@ -86,6 +89,7 @@ $(eval $(call program,kenaz-verify,engine/audit/verify_main.c,engine/audit,$(LIB
 $(eval $(call program,kenaz-broker,engine/broker/main.c,engine/broker,$(LIBS_broker)))
 $(eval $(call program,kenaz-egress,engine/egress/main.c,engine/egress,))
 $(eval $(call program,kenaz-gate,engine/gate/main.c,engine/gate,$(LIBS_gate)))
+$(eval $(call program,kenaz-keychain,engine/keychain/main.c,engine/keychain,$(LIBS_keychain)))
 $(eval $(call program,kenaz-scripted,engine/scripted/main.c,engine/scripted,))
 $(eval $(call program,kenaz-launch,vm/main.c,vm,))
 $(eval $(call program,kenaz,tui/main.c,tui,$(LIBS_tui)))
@@ -106,6 +110,10 @@ ifeq ($(SANITIZE),)
 $(eval $(call static_program,kenaz-guestd,guest/main.c,guest,-lsodium))
 $(eval $(call static_program,kenaz-workbench,guest/workbench/main.c,guest/workbench,))
 endif
+
+# GLib's headers are where only pkg-config knows; warnings are not for them.
+$(B)/obj/engine/keychain/%.o: CPPFLAGS_ALL += $(patsubst -I%,-isystem %,\
+	$(shell pkg-config --cflags-only-I libsecret-1))
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)

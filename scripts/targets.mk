@@ -9,8 +9,8 @@ CLANGXX      ?= clang++-14
 PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 
 .PHONY: run image image-dev image-agents demo check \
-	check-agents check-vhost bench fuzz install uninstall clean layers format \
-	cppcheck docs unit unit-programs fuzz-programs fuzz-replay sanitize \
+	check-agents check-launcher check-vhost bench fuzz install uninstall \
+	clean layers format cppcheck docs unit unit-programs fuzz-programs fuzz-replay sanitize \
 	scenario soak FORCE
 
 run: image ## Start the TUI on a development state under build/
@@ -27,7 +27,7 @@ build_image = @B='$(abspath $(B))' scripts/image-sign key && \
 image-dev: image ## Build the image `dev`: Debian with git, python3, node ...
 	$(call build_image,dev)
 
-image-agents: image ## Build the image `agents`: dev and Claude Code
+image-agents: image ## Build the image `agents`: dev and agents from npm
 	$(call build_image,agents)
 
 demo: ## Show the main job on this machine, from dependencies to verify
@@ -128,11 +128,21 @@ SCENARIOS := $(sort $(wildcard tests/scenario/*.sh \
 	tests/scenario/*.py tests/tui/*.sh tests/tui/*.py))
 
 scenario: image ## Run the scenarios with the real programs
-	@$(RUN_TESTS) --kind scenario --jobs 1 $(SCENARIOS)
+	@$(RUN_TESTS) --kind scenario $(SCENARIOS)
+
+# Scenarios with cases that are left out of `make check` for their time.
+DEEP_SCENARIOS := $(sort $(shell grep -lE 'KENAZ_TEST_DEPTH|depth=' \
+	tests/scenario/*.py))
+
+check-launcher: image ## Run the scenarios of machines with all their cases
+	@$(RUN_TESTS) --kind scenario --name launcher --deep $(DEEP_SCENARIOS)
 
 check-agents: image ## Run agents from npm in VMs (slow; make image-agents first)
 	@$(RUN_TESTS) --kind scenario --name agents --jobs 1 --timeout 3600 \
 		$(sort $(wildcard tests/agents/*.py))
+
+check-sdk: build ## Run npm's SDKs against the gate, every kind of provider behind
+	@$(PYTHON) tests/sdk/run.py
 
 check-vhost: image ## Run tests/nested in a guest with what this kernel lacks
 	@B='$(abspath $(B))' PYTHON='$(PYTHON)' CC='$(CC)' scripts/check-vhost
@@ -150,6 +160,16 @@ SOAK_IDLE     ?= 40
 soak: image ## Kill SOAK_SESSIONS (200) sessions at random, idle SOAK_IDLE (40)
 	@$(PYTHON) tests/soak/kill.py --sessions $(SOAK_SESSIONS)
 	@$(PYTHON) tests/soak/idle.py --sessions $(SOAK_IDLE)
+
+SOAK_MINUTES ?= 30
+
+# The guest's programs are static, which no sanitizer takes.
+soak-faults: build ## Ask a failing provider for SOAK_MINUTES (30), sanitized
+	@$(MAKE) --no-print-directory -s $(PARALLEL) B='$(B)/asan' \
+		SANITIZE=address,undefined build
+	@cp $(B)/bin/kenaz-guestd $(B)/bin/kenaz-workbench $(B)/asan/bin/
+	@KENAZ_BIN='$(abspath $(B))/asan/bin' $(PYTHON) tests/soak/faults.py \
+		--minutes $(SOAK_MINUTES)
 
 bench: image $(BENCH_BIN) ## Measure the targets into build/bench.json
 	@B='$(abspath $(B))' $(PYTHON) scripts/bench

@@ -199,12 +199,12 @@ static int has_secret(struct setup *s, bool *ret_has)
 	if (code != 0)
 		return code;
 	cJSON_ArrayForEach(name,
-			   cJSON_GetObjectItemCaseSensitive(
-				   result,
-				   "secrets")) if (cJSON_IsString(name) &&
-						   strcmp(name->valuestring,
-							  s->secret) ==
-							   0) *ret_has = true;
+			   cJSON_GetObjectItemCaseSensitive(result, "secrets"))
+	{
+		if (cJSON_IsString(name) &&
+		    strcmp(name->valuestring, s->secret) == 0)
+			*ret_has = true;
+	}
 	cJSON_Delete(result);
 	return 0;
 }
@@ -534,8 +534,10 @@ static int show_present(struct setup *s)
 	setup_say("Providers that are configured:\n");
 	cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(result,
 								 "providers"))
+	{
 		setup_say("  %s (%s) %s\n", app_text(row, "name"),
 			  app_text(row, "kind"), app_text(row, "endpoint"));
+	}
 	cJSON_Delete(result);
 	setup_say("Nothing is written before it was shown and you said yes; "
 		  "Ctrl-C leaves.\n");

@@ -52,6 +52,7 @@ enum group {
 	G_GUEST_NET = 1 << 9,   /* sockets of the host's vsock */
 	G_NO_PATHS = 1 << 10,   /* Landlock: no file by its path */
 	G_OWN_ONLY = 1 << 11,   /* Landlock: signals to what it starts */
+	G_GLIB = 1 << 12,       /* what GLib asks when it makes a thread */
 };
 
 /* What each keeps; jail.h says why. */
@@ -66,6 +67,8 @@ static const unsigned kinds[JAIL_COUNT] = {
 	[JAIL_LAUNCH_VM_VSOCK] = G_BASE | G_PARENT | G_NO_PATHS | G_GUEST_NET,
 	[JAIL_GATE] = G_BASE | G_PRIVATE_NET,
 	[JAIL_CLIENT] = G_EXEC | G_KEEP_CAPS,
+	/* The host's network namespace: a bus may have an abstract name. */
+	[JAIL_KEYCHAIN] = G_BASE | G_FILES | G_UNIX | G_THREADS | G_GLIB,
 	[JAIL_VERIFY] = G_BASE | G_FILES,
 	[JAIL_SCRIPTED] = G_BASE | G_PRIVATE_NET,
 };
@@ -181,6 +184,11 @@ static const int file_calls[] = {
 static const int parent_calls[] = {
 	S(wait4),  S(waitid),  S(pidfd_send_signal), S(pread64),   S(pwrite64),
 	S(preadv), S(pwritev), S(fallocate),         S(fdatasync), S(fadvise64),
+};
+
+static const int glib_calls[] = {
+	S(sched_getattr),
+	S(sched_setattr),
 };
 
 static const int socket_calls[] = {
@@ -360,6 +368,8 @@ static enum err load_filter(unsigned groups)
 				      ARRAY_SIZE(parent_calls));
 		if (e == ERR_OK && (groups & G_THREADS))
 			e = allow_threads(ctx);
+		if (e == ERR_OK && (groups & G_GLIB))
+			e = allow_all(ctx, glib_calls, ARRAY_SIZE(glib_calls));
 		/* Asked for by libraries, never needed. */
 		if (e == ERR_OK && !(groups & G_FILES) &&
 		    seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EACCES),

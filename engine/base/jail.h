@@ -17,8 +17,9 @@ enum jail_kind {
 	JAIL_LAUNCH_VM_VSOCK, /* the same, with the host's vsock */
 	JAIL_GATE,            /* its descriptors only */
 	JAIL_SCRIPTED,        /* its descriptors only */
-	JAIL_CLIENT, /* the user's command: starts programs, no core files */
-	JAIL_VERIFY, /* files only; no network namespace is needed */
+	JAIL_CLIENT,   /* the user's command: starts programs, no core files */
+	JAIL_KEYCHAIN, /* files and unix sockets of the session's bus */
+	JAIL_VERIFY,   /* files only; no network namespace is needed */
 	JAIL_COUNT
 };
 

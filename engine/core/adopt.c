@@ -544,11 +544,15 @@ static void restore_budget(struct session *s, const struct session_record *r)
 {
 	struct budget_row row = {.scope = BUDGET_SESSION, .day = -1};
 	size_t i;
+	enum err err;
 
 	(void)snprintf(row.key, sizeof(row.key), "%s", s->id);
 	for (i = 0; i < BUDGET_UNIT_COUNT; i++)
 		row.used.of[i] = (int64_t)r->budget[i];
-	if (budget_restore(s->engine->budget, &row) != ERR_OK)
+	err = budget_restore(s->engine->budget, &row);
+
+	/* The ledger may know it already, and better. */
+	if (err != ERR_OK && err != ERR_EXISTS)
 		log_warn("the budget of session %s starts anew", s->id);
 }
 

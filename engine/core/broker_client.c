@@ -19,6 +19,7 @@
 #include "engine/core/audit_client.h"
 #include "engine/core/restarts.h"
 #include "engine/core/route_of.h"
+#include "engine/core/vault_client.h"
 
 #define CA_FILE_MAX_BYTES   (1024 * 1024)
 #define SECRET_REQUESTS_MAX 64u
@@ -118,7 +119,6 @@ static enum err on_message(struct child *c, void *context,
 {
 	struct engine *e = context;
 
-	(void)c;
 	if (m->type == MSG_BROKER_READY) {
 		e->broker->ready = true;
 		engine_ready(e);
@@ -128,6 +128,8 @@ static enum err on_message(struct child *c, void *context,
 		return take_done(e, m);
 	if (m->type == MSG_SECRET_RESULT)
 		return take_secret(e, m);
+	if (m->type == MSG_VAULT_VIEW || m->type == MSG_KEYCHAIN_WANTED)
+		return vault_client_on_message(e, c, m);
 	return ERR_STATE;
 }
 
@@ -153,6 +155,16 @@ static void fail_all(struct broker_client *b)
 	}
 }
 
+/** broker_client_unset_provider() - A provider is gone; ERR_CLOSED as above */
+enum err broker_client_unset_provider(struct engine *e, const char *name)
+{
+	struct msg_provider_unset m = {.name = span_text(name)};
+
+	if (!e->broker->child)
+		return ERR_CLOSED;
+	return chan_send_provider_unset(e->broker->child->chan, &m, NULL, 0);
+}
+
 static enum err start_child(struct engine *e);
 
 static void on_gone(struct child *c, void *context, const char *why)
@@ -166,6 +178,7 @@ static void on_gone(struct child *c, void *context, const char *why)
 	child_end(c);
 	b->child = NULL;
 	b->ready = false;
+	vault_client_lost(e);
 	fail_all(b);
 	if (e->stopping)
 		return;
@@ -234,17 +247,27 @@ static enum err send_ca(struct engine *e, const struct config_provider *p,
 enum err broker_client_set_provider(struct engine *e,
 				    const struct config_provider *p)
 {
-	char endpoint[512];
-	struct msg_provider_set m = {.name = span_text(p->name),
-				     .kind = span_text(p->kind),
-				     .secret = span_text(route_secret_of(p)),
-				     .allow_http = p->allow_http ? 1 : 0};
+	struct msg_provider_set m = {
+		.name = span_text(p->name),
+		.kind = span_text(p->kind),
+		.endpoint = span_text(p->endpoint),
+		.secret = span_text(route_secret_of(p)),
+		.allow_http = p->allow_http ? 1 : 0,
+		.region = span_text(p->region),
+		.endpoint_variant = span_text(route_variant_text(p->variant)),
+		.auth = span_text(p->auth),
+		.dialects = p->dialects,
+		.api_version = span_text(p->api_version),
+		.http_version = (uint8_t)p->http,
+		.connect_timeout_ms = p->timeouts.connect_s * 1000u,
+		.first_byte_timeout_ms = p->timeouts.first_byte_s * 1000u,
+		.idle_timeout_ms = p->timeouts.idle_s * 1000u,
+		.total_timeout_ms = p->timeouts.total_s * 1000u,
+		.proxy = span_text(p->proxy),
+		.proxy_secret = span_text(p->proxy_secret)};
 	int fd;
-	enum err err = route_endpoint_of(p, endpoint, sizeof(endpoint));
+	enum err err;
 
-	if (err != ERR_OK)
-		return err;
-	m.endpoint = span_text(endpoint);
 	err = send_ca(e, p, &fd);
 	if (err == ERR_OK && !e->broker->child) {
 		if (fd >= 0)
@@ -261,14 +284,19 @@ static enum err start_child(struct engine *e)
 {
 	struct broker_client *b = e->broker;
 	struct msg_broker_start m = {.scripted_socket =
-					     span_text(e->scripted_socket),
-				     .vault_backend = span_text("keyfile")};
+					     span_text(e->scripted_socket)};
+	struct vault_config vault;
 	char path[PATHS_MAX_BYTES];
 	struct conf_error error;
-	int fds[2];
-	size_t i;
+	int fds[3];
+	size_t i, n_fds = 2;
 	enum err err;
 
+	vault_client_config(e, &vault);
+	m.vault_backend = vault.backend;
+	m.vault_credential = vault.credential;
+	m.vault_passes = vault.passes;
+	m.vault_memory_mib = vault.memory_mib;
 	conf_error_init(&error);
 	err = paths_join(e->paths.state.path, "vault", path, sizeof(path));
 	if (err == ERR_OK)
@@ -282,16 +310,19 @@ static enum err start_child(struct engine *e)
 		return ERR_SYS;
 	fds[1] = b->release_fd;
 	b->release_fd = -1;
+	fds[2] = vault_client_open_credentials(e);
+	if (fds[2] >= 0)
+		n_fds++;
 	err = child_start(e, ROLE_BROKER, "", NULL, 0, &b->child);
 	if (err != ERR_OK) {
-		close(fds[0]);
-		close(fds[1]);
+		for (i = 0; i < n_fds; i++)
+			close(fds[i]);
 		return err;
 	}
 	b->child->context = e;
 	b->child->on_message = on_message;
 	b->child->on_gone = on_gone;
-	err = chan_send_broker_start(b->child->chan, &m, fds, 2);
+	err = chan_send_broker_start(b->child->chan, &m, fds, n_fds);
 	for (i = 0; err == ERR_OK && i < e->config->provider_count; i++) {
 		err = broker_client_set_provider(e, &e->config->providers[i]);
 		if (err != ERR_OK)
@@ -477,34 +508,52 @@ static enum err add_secret(struct engine *e, uint64_t request,
 }
 
 /**
- * broker_secret_set() - Pass the client's socket on, for the secret itself
+ * broker_secret_hand() - Pass the client's socket on, for what is typed there
  * @e:		Engine
- * @name:	Secret's name
- * @rpc_id:	JSON text of the request's id, for the broker's answer
+ * @hand:	Which request; borrowed
  * @client_fd:	Owned from here on
- * @done:	Called once
+ * @done:	Called once; the version is the key's number for the last two
  * @context:	For @done
  *
  * Return: ERR_OK; ERR_LIMIT; ERR_CLOSED; ERR_MEMORY.
  */
-enum err broker_secret_set(struct engine *e, const char *name,
-			   const char *rpc_id, int client_fd,
-			   secret_done_fn done, void *context)
+enum err broker_secret_hand(struct engine *e, const struct secret_hand *hand,
+			    int client_fd, secret_done_fn done, void *context)
 {
-	struct msg_secret_set m = {.request = engine_next_request(e),
-				   .name = span_text(name),
-				   .rpc_id = span_text(rpc_id)};
-	enum err err = add_secret(e, m.request, done, context);
+	struct span rpc_id = span_text(hand->rpc_id);
+	uint64_t request = engine_next_request(e);
+	struct msg_secret_unlock unlock = {.request = request,
+					   .rpc_id = rpc_id};
+	struct msg_secret_rewrap rewrap = {.request = request,
+					   .rpc_id = rpc_id};
+	struct msg_secret_set set = {.request = request,
+				     .name = span_text(hand->name),
+				     .rpc_id = rpc_id};
+	enum err err = add_secret(e, request, done, context);
+	struct vault_config vault;
+	struct chan *chan;
 
 	if (err != ERR_OK) {
 		close(client_fd);
 		return err;
 	}
-	return sent_secret(e, chan_send_secret_set(e->broker->child->chan, &m,
-						   &client_fd, 1));
+	chan = e->broker->child->chan;
+	if (hand->what == SECRET_HAND_SET) {
+		err = chan_send_secret_set(chan, &set, &client_fd, 1);
+	} else if (hand->what == SECRET_HAND_UNLOCK) {
+		err = chan_send_secret_unlock(chan, &unlock, &client_fd, 1);
+	} else {
+		vault_client_config(e, &vault);
+		rewrap.vault_backend = vault.backend;
+		rewrap.vault_credential = vault.credential;
+		rewrap.vault_passes = vault.passes;
+		rewrap.vault_memory_mib = vault.memory_mib;
+		err = chan_send_secret_rewrap(chan, &rewrap, &client_fd, 1);
+	}
+	return sent_secret(e, err);
 }
 
-/** broker_secret_remove() - Forget a secret; as broker_secret_set() */
+/** broker_secret_remove() - Forget a secret; as broker_secret_hand() */
 enum err broker_secret_remove(struct engine *e, const char *name,
 			      secret_done_fn done, void *context)
 {
@@ -518,7 +567,7 @@ enum err broker_secret_remove(struct engine *e, const char *name,
 			     : err;
 }
 
-/** broker_secret_list() - Names of the secrets; as broker_secret_set() */
+/** broker_secret_list() - Names of the secrets; as broker_secret_hand() */
 enum err broker_secret_list(struct engine *e, secret_done_fn done,
 			    void *context)
 {

@@ -377,11 +377,14 @@ enum err config_parse(struct span text, const char *file,
 	config->from_file = true;
 	set_digest(text, config->digest);
 	config_read_providers(root, config, error);
+	config_read_models(root, config, error);
 	read_images(root, config, error);
 	read_limits(root, config, error);
 	read_roles(root, config, error);
 	read_engine(root, config, error);
 	config_read_pool(root, config, error);
+	config_read_inference(root, config, error);
+	config_read_vault(root, config, error);
 	e = conf_check_unread(config->tree, error);
 	if (e != ERR_OK)
 		goto out;
@@ -426,12 +429,15 @@ void config_free(struct config *config)
 		return;
 	for (size_t i = 0; i < config->provider_count; i++) {
 		free(config->providers[i].models);
+		free(config->providers[i].fallback);
 	}
 	for (size_t i = 0; i < CONFIG_ROLE_COUNT; i++) {
 		free(config->roles[i].users);
 		free(config->roles[i].groups);
 	}
 	free(config->providers);
+	free(config->aliases);
+	free(config->models);
 	free(config->images);
 	free(config->pool.images);
 	conf_free(config->tree);
@@ -481,7 +487,8 @@ static const char *const engine_keys[SETTING_ENGINE_COUNT] = {
 size_t config_setting_count(void)
 {
 	return SETTING_ENGINE_COUNT + ARRAY_SIZE(config_numbers) +
-	       config_pool_setting_count();
+	       config_pool_setting_count() + config_inference_setting_count() +
+	       config_vault_setting_count();
 }
 
 static void engine_value(const struct config *config, size_t index, char *value,
@@ -551,14 +558,28 @@ void config_setting_at(const struct config *config, size_t index,
 	bool engine = index < SETTING_ENGINE_COUNT;
 	const size_t before_pool =
 		SETTING_ENGINE_COUNT + ARRAY_SIZE(config_numbers);
-	const char *section = engine                ? "engine"
-			      : index < before_pool ? "limits"
-						    : "pool";
+	const size_t before_inference =
+		before_pool + config_pool_setting_count();
+	const size_t before_vault =
+		before_inference + config_inference_setting_count();
+	const char *section = engine                     ? "engine"
+			      : index < before_pool      ? "limits"
+			      : index < before_inference ? "pool"
+			      : index < before_vault     ? "inference"
+							 : "vault";
 	const struct config_number *number = NULL;
 	struct conf_node *table, *node = NULL;
 	const char *key;
 
-	if (index >= before_pool) {
+	if (index >= before_vault) {
+		key = config_vault_setting(config, index - before_vault,
+					   ret_setting->value,
+					   sizeof(ret_setting->value));
+	} else if (index >= before_inference) {
+		key = config_inference_setting(config, index - before_inference,
+					       ret_setting->value,
+					       sizeof(ret_setting->value));
+	} else if (index >= before_pool) {
 		key = config_pool_setting(config, index - before_pool,
 					  ret_setting->value,
 					  sizeof(ret_setting->value));

@@ -37,8 +37,11 @@ struct control {
 };
 
 static const struct rpc_method *const method_tables[] = {
-	rpc_engine_methods, rpc_session_methods,  rpc_audit_methods,
-	rpc_policy_methods, rpc_provider_methods, rpc_image_methods,
+	rpc_engine_methods,        rpc_session_methods,
+	rpc_audit_methods,         rpc_policy_methods,
+	rpc_provider_methods,      rpc_secret_methods,
+	rpc_image_methods,         rpc_budget_methods,
+	rpc_provider_edit_methods, rpc_provider_test_methods,
 };
 
 static void conn_update(struct conn *c);

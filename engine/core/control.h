@@ -33,6 +33,7 @@ struct rpc {
 	uint64_t number;
 	char name[NAME_MAX_BYTES + 1];
 	bool owns_session, raw;
+	bool lists; /* what is asked for is a list of models */
 };
 
 /* A connection that follows the log. */
@@ -80,6 +81,7 @@ void control_session_gone(struct engine *e, struct session *s);
 
 void rpc_reply(struct rpc *r, struct span result_json);
 void rpc_reply_empty(struct rpc *r);
+void rpc_finish(struct rpc *r, struct jsonw *w, struct buf *b);
 void rpc_fail(struct rpc *r, enum err error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 void rpc_fail_rule(struct rpc *r, enum err error, const char *rule,
@@ -112,7 +114,14 @@ extern const struct rpc_method rpc_engine_methods[];
 extern const struct rpc_method rpc_session_methods[];
 extern const struct rpc_method rpc_audit_methods[];
 extern const struct rpc_method rpc_policy_methods[];
+extern const struct rpc_method rpc_budget_methods[];
 extern const struct rpc_method rpc_provider_methods[];
+extern const struct rpc_method rpc_provider_edit_methods[];
+extern const struct rpc_method rpc_provider_test_methods[];
+extern const struct rpc_method rpc_secret_methods[];
 extern const struct rpc_method rpc_image_methods[];
+
+MUST_CHECK enum err rpc_reload_config(struct engine *e,
+				      struct conf_error *error);
 
 #endif

@@ -648,17 +648,6 @@ void doctor_run(const struct doctor_input *input,
 	doctor_check_limits(input, ret_report);
 }
 
-/** doctor_worst() - The gravest status of a report */
-enum doctor_status doctor_worst(const struct doctor_report *report)
-{
-	enum doctor_status worst = DOCTOR_OK;
-
-	for (size_t i = 0; i < report->count; i++)
-		if (report->checks[i].status > worst)
-			worst = report->checks[i].status;
-	return worst;
-}
-
 /** doctor_status_text() - "ok", "info", "warn" or "fail" */
 const char *doctor_status_text(enum doctor_status status)
 {

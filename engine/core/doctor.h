@@ -65,7 +65,6 @@ void doctor_check_limits(const struct doctor_input *input,
 void doctor_add(struct doctor_report *report, const char *id,
 		enum doctor_status status, const char *cost, const char *fix,
 		const char *format, ...) __attribute__((format(printf, 6, 7)));
-enum doctor_status doctor_worst(const struct doctor_report *report);
 const char *doctor_status_text(enum doctor_status status);
 void doctor_json(const struct doctor_report *report, struct jsonw *out);
 

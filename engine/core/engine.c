@@ -32,6 +32,7 @@
 #include "engine/core/approving.h"
 #include "engine/core/audit_client.h"
 #include "engine/core/broker_client.h"
+#include "engine/core/budget_keep.h"
 #include "engine/core/control.h"
 #include "engine/core/handover.h"
 #include "engine/core/image_trust.h"
@@ -41,6 +42,7 @@
 #include "engine/core/session.h"
 #include "engine/core/spawner.h"
 #include "engine/core/state_lock.h"
+#include "engine/core/vault_client.h"
 #include "engine/core/vsock_door.h"
 #include "engine/proto/child.h"
 
@@ -103,9 +105,8 @@ static enum err load_files(struct engine *e)
 		err = config_load(e->config_path, &error, &e->config);
 	if (err != ERR_OK)
 		return fail(error.text);
-	e->policy_sources =
-		(struct policy_sources){.base_dir = e->paths.config.path,
-					.base_is_system = e->paths.system};
+	policy_sources_choose(PATHS_SYSTEM_CONFIG, e->paths.config.path,
+			      e->paths.system, &e->policy_sources);
 	err = policy_load(&e->policy_sources, &error, &e->policy);
 	return err == ERR_OK ? ERR_OK : fail(error.text);
 }
@@ -249,6 +250,8 @@ static void on_tick(uv_timer_t *timer)
 	keeping_tick(e);
 	children_tick(e);
 	limits_engine_tick(e);
+	vault_client_tick(e);
+	budget_keep_tick(e);
 	control_tick(e);
 	if (e->stopping) {
 		drive_stop(e);
@@ -308,6 +311,7 @@ static void on_signal(uv_signal_t *handle, int signum)
 static enum err start_clocks(struct engine *e)
 {
 	if (uv_timer_init(&e->loop, &e->tick) != 0 ||
+	    uv_timer_init(&e->loop, &e->retry_timer) != 0 ||
 	    uv_signal_init(&e->loop, &e->on_term) != 0 ||
 	    uv_signal_init(&e->loop, &e->on_int) != 0 ||
 	    uv_signal_init(&e->loop, &e->on_hup) != 0 ||
@@ -374,8 +378,9 @@ enum err engine_start(struct engine *e, const struct engine_options *options,
 	chan_set_state(e->spawner, S_RUN);
 	err = start_clocks(e);
 	if (err == ERR_OK)
-		err = budget_new(policy_budgets(e->policy), NULL, NULL,
-				 &e->budget);
+		err = budget_keep_open(e, &error);
+	if (err == ERR_CONFIG)
+		return fail(error.text);
 	if (err == ERR_OK)
 		err = approvals_new(e->config->limits.approvals_max,
 				    APPROVALS_A_SESSION,
@@ -386,6 +391,8 @@ enum err engine_start(struct engine *e, const struct engine_options *options,
 		err = pool_new(e);
 	if (err == ERR_OK)
 		err = start_scripted(e);
+	if (err == ERR_OK)
+		err = vault_client_new(e);
 	if (err == ERR_OK)
 		err = broker_client_start(e);
 	if (err == ERR_OK)

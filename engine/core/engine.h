@@ -11,6 +11,7 @@
 #include "engine/base/text.h"
 #include "engine/core/approvals.h"
 #include "engine/core/budget.h"
+#include "engine/core/circuit.h"
 #include "engine/core/config.h"
 #include "engine/core/policy.h"
 #include "engine/core/roles.h"
@@ -22,8 +23,10 @@
 struct audit_client;
 struct broker_client;
 struct control;
+struct ledger;
 struct pool;
 struct session;
+struct vault_client;
 
 /* A child process of core and its channel. */
 struct child {
@@ -58,7 +61,10 @@ struct engine {
 	struct policy_sources policy_sources;
 	char config_path[PATHS_MAX_BYTES];
 	struct budget *budget;
+	struct ledger *ledger;
+	uint64_t ledger_written_ns, ledger_changes;
 	struct approvals *approvals;
+	struct circuits circuits;
 	struct accelerator accelerator;
 	struct cgroups cgroups;
 	int landlock_version;
@@ -79,13 +85,14 @@ struct engine {
 	uint64_t next_request;
 	struct audit_client *audit;
 	struct broker_client *broker;
+	struct vault_client *vault;
 	struct child *scripted;
 	uint64_t scripted_lost_ns;
 	struct control *control;
 	struct pool *pool;
 	LIST_HEAD(session_list, session) sessions;
 	size_t session_count;
-	uv_timer_t tick;
+	uv_timer_t tick, retry_timer;
 	uv_signal_t on_term, on_int, on_hup, on_leave;
 	uint64_t idle_since_ns;
 	int lock_fd;

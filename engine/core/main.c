@@ -20,10 +20,13 @@
 #include "engine/core/pool.h"
 #include "engine/core/audit_client.h"
 #include "engine/core/broker_client.h"
+#include "engine/core/budget_keep.h"
 #include "engine/core/control.h"
 #include "engine/core/engine.h"
+#include "engine/core/environment.h"
 #include "engine/core/session.h"
 #include "engine/core/spawner.h"
+#include "engine/core/vault_client.h"
 #include "engine/proto/child.h"
 
 static const char usage[] =
@@ -132,6 +135,7 @@ int main(int argc, char **argv)
 	enum err err;
 
 	log_init("kenazd");
+	environment_wipe();
 	parse(argc, argv, &options);
 	umask(077);
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -153,6 +157,7 @@ int main(int argc, char **argv)
 	/* What still waits for them is told while its session is there. */
 	audit_client_free(&engine);
 	broker_client_free(&engine);
+	vault_client_free(&engine);
 	sessions_free(&engine);
 	pool_free(&engine);
 	child_end(engine.scripted);
@@ -160,7 +165,7 @@ int main(int argc, char **argv)
 	chan_free(engine.spawner);
 	(void)uv_run(&engine.loop, UV_RUN_NOWAIT);
 	approvals_free(engine.approvals);
-	budget_free(engine.budget);
+	budget_keep_close(&engine);
 	policy_free(engine.policy);
 	config_free(engine.config);
 	return engine.exit_code;

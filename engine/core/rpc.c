@@ -25,6 +25,21 @@ void rpc_reply_empty(struct rpc *r)
 	rpc_reply(r, span_text("{}"));
 }
 
+/**
+ * rpc_finish() - Answer with what was written, and free the request
+ * @r:	Request
+ * @w:	Writer of the whole answer
+ * @b:	Its buffer; freed, too
+ */
+void rpc_finish(struct rpc *r, struct jsonw *w, struct buf *b)
+{
+	if (jsonw_finish(w) == ERR_OK)
+		rpc_reply(r, buf_span(b));
+	else
+		rpc_fail(r, ERR_INTERNAL, "the answer could not be written");
+	buf_fini(b);
+}
+
 static int exit_of(enum err error)
 {
 	if (error == ERR_PERMISSION)

@@ -23,16 +23,8 @@
 #include "engine/core/image_trust.h"
 #include "engine/core/pool.h"
 #include "engine/core/session.h"
+#include "engine/core/vault_client.h"
 #include "engine/proto/child.h"
-
-static void finish(struct rpc *r, struct jsonw *w, struct buf *b)
-{
-	if (jsonw_finish(w) == ERR_OK)
-		rpc_reply(r, buf_span(b));
-	else
-		rpc_fail(r, ERR_INTERNAL, "the answer could not be written");
-	buf_fini(b);
-}
 
 static void put_log(struct engine *e, struct jsonw *w)
 {
@@ -88,7 +80,7 @@ static void engine_info(struct rpc *r, const cJSON *params)
 	jsonw_put_u64(&w, "uptime_s",
 		      (engine_now_ns() - e->started_ns) / 1000000000u);
 	jsonw_end_object(&w);
-	finish(r, &w, &b);
+	rpc_finish(r, &w, &b);
 }
 
 static void engine_stop_verb(struct rpc *r, const cJSON *params)
@@ -178,11 +170,12 @@ static void doctor(struct rpc *r, const cJSON *params)
 	}
 	doctor_run(&input, report);
 	pool_doctor(e, report);
+	vault_client_doctor(e, report);
 	buf_init(&b, 256 * 1024);
 	jsonw_init(&w, &b);
 	doctor_json(report, &w);
 	free(report);
-	finish(r, &w, &b);
+	rpc_finish(r, &w, &b);
 }
 
 static bool may_see(struct rpc *r, const struct approval *a)
@@ -233,7 +226,7 @@ static void approvals_list(struct rpc *r, const cJSON *params)
 	}
 	jsonw_end_array(&w);
 	jsonw_end_object(&w);
-	finish(r, &w, &b);
+	rpc_finish(r, &w, &b);
 }
 
 static void decide(struct rpc *r, const cJSON *params, bool grant)

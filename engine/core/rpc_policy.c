@@ -21,15 +21,6 @@
 /* Hostile patterns cost time: core has one thread. */
 #define CHECK_MAX_BYTES 65536u
 
-static void finish(struct rpc *r, struct jsonw *w, struct buf *b)
-{
-	if (jsonw_finish(w) == ERR_OK)
-		rpc_reply(r, buf_span(b));
-	else
-		rpc_fail(r, ERR_INTERNAL, "the answer could not be written");
-	buf_fini(b);
-}
-
 static void policy_show(struct rpc *r, const cJSON *params)
 {
 	static const char *const keys[] = {NULL};
@@ -103,7 +94,7 @@ static void answer_check(struct rpc *r, const struct policy *p,
 		jsonw_cstr(&w, policy_warning_at(p, i));
 	jsonw_end_array(&w);
 	jsonw_end_object(&w);
-	finish(r, &w, &b);
+	rpc_finish(r, &w, &b);
 }
 
 /* The client's own text, so that core opens no file a client names. */
@@ -211,7 +202,7 @@ static void policy_explain(struct rpc *r, const cJSON *params)
 	jsonw_init(&w, &b);
 	policy_explain_json(r->engine->policy, &q->request, &w);
 	free(q);
-	finish(r, &w, &b);
+	rpc_finish(r, &w, &b);
 }
 
 static void policy_reload_verb(struct rpc *r, const cJSON *params)

@@ -187,15 +187,6 @@ static void put_details(struct jsonw *w, const struct session *s)
 		jsonw_put_cstr(w, "limit_note", s->limit_note);
 }
 
-static void reply(struct rpc *r, struct jsonw *w, struct buf *b)
-{
-	if (jsonw_finish(w) == ERR_OK)
-		rpc_reply(r, buf_span(b));
-	else
-		rpc_fail(r, ERR_INTERNAL, "the answer could not be written");
-	buf_fini(b);
-}
-
 static void begin(struct jsonw *w, struct buf *b)
 {
 	buf_init(b, CONTROL_QUEUE_MAX_BYTES / 2);
@@ -322,7 +313,7 @@ static void answer_started(struct rpc *r, struct session *s)
 	jsonw_end_object(&w);
 	if (r->owns_session && r->conn)
 		r->conn->owned = s;
-	reply(r, &w, &b);
+	rpc_finish(r, &w, &b);
 }
 
 static void on_session(void *context, struct session *s, const char *stage)
@@ -439,7 +430,7 @@ static void session_list(struct rpc *r, const cJSON *params)
 	}
 	jsonw_end_array(&w);
 	jsonw_end_object(&w);
-	reply(r, &w, &b);
+	rpc_finish(r, &w, &b);
 }
 
 static void session_show(struct rpc *r, const cJSON *params)
@@ -458,7 +449,7 @@ static void session_show(struct rpc *r, const cJSON *params)
 	put_session(&w, s);
 	put_details(&w, s);
 	jsonw_end_object(&w);
-	reply(r, &w, &b);
+	rpc_finish(r, &w, &b);
 }
 
 /* --- session.stop, session.wait ---------------------------------------- */
@@ -481,7 +472,7 @@ static void answer_if_over(struct rpc *r)
 	jsonw_put_cstr(&w, "reason", s->reason);
 	put_main(&w, s);
 	jsonw_end_object(&w);
-	reply(r, &w, &b);
+	rpc_finish(r, &w, &b);
 }
 
 /** rpc_session_waiters() - Answer who waited for this change of a session */

@@ -23,16 +23,17 @@
 #define EVENT_FIELDS_MAX_BYTES (48u * 1024)
 
 /* Names and texts. */
-#define SESSION_ID_BYTES  12u
-#define NAME_MAX_BYTES    64u
-#define MODEL_MAX_BYTES   256u
-#define RULE_MAX_BYTES    128u
-#define REASON_MAX_BYTES  1024u
-#define HOST_MAX_BYTES    255u
-#define CALL_ID_MAX_BYTES 128u
-#define PATH_MAX_BYTES    4096u
-#define KIND_MAX_BYTES    48u
-#define ACTOR_MAX_BYTES   64u
+#define SESSION_ID_BYTES      12u
+#define NAME_MAX_BYTES        64u
+#define MODEL_MAX_BYTES       256u
+#define MODEL_NAMES_MAX_BYTES (48u * 1024) /* a list of them, with keys */
+#define RULE_MAX_BYTES        128u
+#define REASON_MAX_BYTES      1024u
+#define HOST_MAX_BYTES        255u
+#define CALL_ID_MAX_BYTES     128u
+#define PATH_MAX_BYTES        4096u
+#define KIND_MAX_BYTES        48u
+#define ACTOR_MAX_BYTES       64u
 
 /* Host <-> guest frames (engine/proto/frame.h). */
 #define FRAME_DATA_MAX_BYTES 16384u

@@ -158,6 +158,7 @@ static const struct {
 	[ROLE_SCRIPTED] = {"scripted", "kenaz-scripted"},
 	[ROLE_CHILD] = {"child", NULL},
 	[ROLE_MOCK] = {"mock", "kenaz-guestd"},
+	[ROLE_KEYCHAIN] = {"keychain", "kenaz-keychain"},
 };
 
 /** role_name() - Name of a role for people; never NULL */
@@ -170,6 +171,20 @@ const char *role_name(enum role role)
 const char *role_program(enum role role)
 {
 	return (unsigned)role < ROLE_COUNT ? role_table[role].program : NULL;
+}
+
+/** vault_state_name() - Name of a vault's state; never NULL */
+const char *vault_state_name(enum vault_state state)
+{
+	static const char *const names[] = {
+		[VAULT_STATE_NONE] = "none",
+		[VAULT_STATE_OPENING] = "opening",
+		[VAULT_STATE_OPEN] = "open",
+		[VAULT_STATE_LOCKED] = "locked",
+		[VAULT_STATE_FAILED] = "failed",
+	};
+
+	return (size_t)state < ARRAY_SIZE(names) ? names[state] : "unknown";
 }
 
 /** vm_stage_name() - Name of a boot stage for people; never NULL */
@@ -199,8 +214,101 @@ const char *route_name(enum route route)
 		[ROUTE_MESSAGES] = "messages",
 		[ROUTE_COUNT_TOKENS] = "count_tokens",
 		[ROUTE_MODELS] = "models",
+		[ROUTE_CHAT] = "chat",
+		[ROUTE_RESPONSES] = "responses",
+		[ROUTE_INVOKE] = "invoke",
+		[ROUTE_INVOKE_STREAM] = "invoke_stream",
+		[ROUTE_CONVERSE] = "converse",
+		[ROUTE_CONVERSE_STREAM] = "converse_stream",
+		[ROUTE_BEDROCK_COUNT] = "bedrock_count",
 	};
 	size_t i = (size_t)route;
 
 	return i < ARRAY_SIZE(names) ? names[i] : "unknown";
+}
+
+/** dialect_name() - Name of a dialect for logs and events; never NULL */
+const char *dialect_name(enum dialect dialect)
+{
+	static const char *const names[] = {
+		[DIALECT_NONE] = "none",     [DIALECT_ANTHROPIC] = "anthropic",
+		[DIALECT_CHAT] = "chat",     [DIALECT_RESPONSES] = "responses",
+		[DIALECT_INVOKE] = "invoke", [DIALECT_CONVERSE] = "converse",
+	};
+	size_t i = (size_t)dialect;
+
+	return i < ARRAY_SIZE(names) && names[i] ? names[i] : "unknown";
+}
+
+/** transfer_failure_name() - How an attempt failed, for logs; never NULL */
+const char *transfer_failure_name(enum transfer_failure failure)
+{
+	static const char *const names[] = {
+		[FAILURE_NONE] = "none",
+		[FAILURE_CONNECT] = "connect",
+		[FAILURE_TLS] = "tls",
+		[FAILURE_TIMEOUT_CONNECT] = "timeout_connect",
+		[FAILURE_TIMEOUT_FIRST_BYTE] = "timeout_first_byte",
+		[FAILURE_TIMEOUT_IDLE] = "timeout_idle",
+		[FAILURE_TIMEOUT_TOTAL] = "timeout_total",
+		[FAILURE_HTTP] = "http",
+		[FAILURE_RESET] = "reset",
+		[FAILURE_TOO_LARGE] = "too_large",
+		[FAILURE_PROTOCOL] = "protocol",
+		[FAILURE_LOCAL] = "local",
+	};
+	size_t i = (size_t)failure;
+
+	return i < ARRAY_SIZE(names) ? names[i] : "unknown";
+}
+
+/** infer_retry_name() - Why an attempt may be tried again; never NULL */
+const char *infer_retry_name(enum infer_retry retry)
+{
+	static const char *const names[RETRY_COUNT] = {
+		[RETRY_NONE] = "none",
+		[RETRY_CONNECT] = "connect",
+		[RETRY_TIMEOUT] = "timeout",
+		[RETRY_HTTP_429] = "http_429",
+		[RETRY_HTTP_5XX] = "http_5xx",
+		[RETRY_OVERLOADED] = "overloaded",
+		[RETRY_ERROR_200] = "error_200",
+		[RETRY_HTTP_AUTH] = "http_auth",
+		[RETRY_BROKEN] = "broken",
+	};
+
+	return (unsigned)retry < RETRY_COUNT ? names[retry] : "unknown";
+}
+
+static const char *const error_classes[ERROR_CLASS_COUNT] = {
+	[ERROR_CLASS_INVALID] = "invalid",
+	[ERROR_CLASS_AUTHENTICATION] = "authentication",
+	[ERROR_CLASS_BILLING] = "billing",
+	[ERROR_CLASS_PERMISSION] = "permission",
+	[ERROR_CLASS_NOT_FOUND] = "not_found",
+	[ERROR_CLASS_TOO_LARGE] = "too_large",
+	[ERROR_CLASS_CONTEXT] = "context",
+	[ERROR_CLASS_RATE] = "rate",
+	[ERROR_CLASS_QUOTA] = "quota",
+	[ERROR_CLASS_TIMEOUT] = "timeout",
+	[ERROR_CLASS_OVERLOADED] = "overloaded",
+	[ERROR_CLASS_API] = "api",
+};
+
+/** error_class_name() - Name of an error in no dialect; never NULL */
+const char *error_class_name(enum error_class error)
+{
+	return (unsigned)error < ERROR_CLASS_COUNT ? error_classes[error]
+						   : "api";
+}
+
+/** error_class_find() - The error of a name; API for an unknown one */
+enum error_class error_class_find(struct span name)
+{
+	size_t i;
+
+	for (i = 0; i < ERROR_CLASS_COUNT; i++)
+		if (span_is(name, error_classes[i]))
+			return (enum error_class)i;
+	return ERROR_CLASS_API;
 }

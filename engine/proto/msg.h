@@ -24,6 +24,7 @@ enum role {
 	ROLE_SCRIPTED = 8,
 	ROLE_CHILD = 9, /* in msg.def: any child of core */
 	ROLE_MOCK = 10, /* kenaz-guestd as a host process, no isolation */
+	ROLE_KEYCHAIN = 11,
 	ROLE_COUNT
 };
 
@@ -50,12 +51,95 @@ enum vm_stage {
 };
 
 /* Dialects and routes; infer_ask, grant. */
-enum dialect { DIALECT_NONE = 0, DIALECT_ANTHROPIC = 1 };
+enum dialect {
+	DIALECT_NONE = 0,
+	DIALECT_ANTHROPIC = 1, /* Anthropic Messages */
+	DIALECT_CHAT = 2,      /* OpenAI chat completions */
+	DIALECT_RESPONSES = 3, /* OpenAI Responses */
+	DIALECT_INVOKE = 4,    /* Bedrock InvokeModel with a Claude body */
+	DIALECT_CONVERSE = 5,  /* Bedrock Converse */
+};
 enum route {
 	ROUTE_NONE = 0,
 	ROUTE_MESSAGES = 1,
 	ROUTE_COUNT_TOKENS = 2,
 	ROUTE_MODELS = 3,
+	ROUTE_CHAT = 4,
+	ROUTE_RESPONSES = 5,
+	ROUTE_INVOKE = 6,
+	ROUTE_INVOKE_STREAM = 7,
+	ROUTE_CONVERSE = 8,
+	ROUTE_CONVERSE_STREAM = 9,
+	ROUTE_BEDROCK_COUNT = 10,
+};
+
+/*
+ * Why an attempt failed of which nothing was handed on; infer_end.retry. NONE
+ * stands also for every failure after the first byte.
+ */
+enum infer_retry {
+	RETRY_NONE = 0,
+	RETRY_CONNECT = 1,
+	RETRY_TIMEOUT = 2,
+	RETRY_HTTP_429 = 3,
+	RETRY_HTTP_5XX = 4,
+	RETRY_OVERLOADED = 5, /* 503, 529 */
+	RETRY_ERROR_200 = 6,  /* an error event or body under a 200 */
+	RETRY_HTTP_AUTH = 7,  /* 401, 402, 403: this key will not do */
+	RETRY_BROKEN = 8,     /* the answer broke off, or is no answer */
+	RETRY_COUNT
+};
+
+/* Errors in no dialect; infer_deny.type has their names. */
+enum error_class {
+	ERROR_CLASS_INVALID,
+	ERROR_CLASS_AUTHENTICATION,
+	ERROR_CLASS_BILLING,
+	ERROR_CLASS_PERMISSION,
+	ERROR_CLASS_NOT_FOUND,
+	ERROR_CLASS_TOO_LARGE,
+	ERROR_CLASS_CONTEXT,
+	ERROR_CLASS_RATE,
+	ERROR_CLASS_QUOTA,
+	ERROR_CLASS_TIMEOUT,
+	ERROR_CLASS_OVERLOADED,
+	ERROR_CLASS_API,
+	ERROR_CLASS_COUNT
+};
+
+/* How an attempt ended; transfer_done.failure. */
+enum transfer_failure {
+	FAILURE_NONE = 0,    /* a whole answer with a status below 400 */
+	FAILURE_CONNECT = 1, /* name, route, refused, or the proxy */
+	FAILURE_TLS = 2,
+	FAILURE_TIMEOUT_CONNECT = 3,
+	FAILURE_TIMEOUT_FIRST_BYTE = 4,
+	FAILURE_TIMEOUT_IDLE = 5,
+	FAILURE_TIMEOUT_TOTAL = 6,
+	FAILURE_HTTP = 7,  /* a whole answer with a status of 400 or more */
+	FAILURE_RESET = 8, /* the connection broke before the answer's end */
+	FAILURE_TOO_LARGE = 9,
+	FAILURE_PROTOCOL = 10, /* not HTTP, a redirect, a compressed body */
+	FAILURE_LOCAL = 11, /* not the provider's: refused or cancelled here */
+	FAILURE_COUNT
+};
+
+/* provider_set.http_version */
+enum http_version { HTTP_VERSION_AUTO = 0, HTTP_VERSION_1_1 = 1 };
+
+/* Of provider secrets; vault_view.state. */
+enum vault_state {
+	VAULT_STATE_NONE = 0,    /* the first secret makes it */
+	VAULT_STATE_OPENING = 1, /* its key is on the way */
+	VAULT_STATE_OPEN = 2,
+	VAULT_STATE_LOCKED = 3, /* a passphrase, or a keyring, opens it */
+	VAULT_STATE_FAILED = 4, /* somebody has to mend something first */
+};
+
+enum keychain_operation {
+	KEYCHAIN_GET = 1,
+	KEYCHAIN_PUT = 2,
+	KEYCHAIN_FORGET = 3,
 };
 
 enum msg_type {
@@ -105,5 +189,12 @@ const char *role_name(enum role role);
 const char *role_program(enum role role);
 const char *vm_stage_name(enum vm_stage stage);
 const char *route_name(enum route route);
+const char *vault_state_name(enum vault_state state);
+const char *dialect_name(enum dialect dialect);
+const char *infer_retry_name(enum infer_retry retry);
+const char *error_class_name(enum error_class error);
+enum error_class error_class_find(struct span name);
+
+const char *transfer_failure_name(enum transfer_failure failure);
 
 #endif

@@ -189,6 +189,9 @@ class Engine:
         self.open = []
 
     def write(self, name, text):
+        # Most tests want a vault that opens by itself.
+        if name == "kenaz.toml" and "[vault]" not in text:
+            text += '\n[vault]\nbackend = "keyfile"\n'
         with open(os.path.join(self.config_dir, name), "w") as f:
             f.write(text)
 
@@ -270,6 +273,10 @@ class Engine:
                 return found
             start = page["next"]
 
+    def doctor(self, name):
+        """The doctor's checks of that name."""
+        return [c for c in self.call("doctor")["checks"] if c["id"] == name]
+
     def wait_event(self, kind, test=lambda e: True, **filters):
         def look():
             try:
@@ -282,15 +289,22 @@ class Engine:
             return None
         return wait_for("an event " + kind, look)
 
-    def set_secret(self, name, value):
+    def type_secrets(self, method, *lines, **params):
+        """What a person types goes over the socket, past core."""
         c = Connection(self.path)
-        c.call("secret.set", name=name)
-        c.sock.sendall(value.encode() + b"\n")
-        c.sock.shutdown(socket.SHUT_WR)
-        answer = c.line()
-        c.close()
-        check("result" in answer, "secret.set: %r" % answer)
+        try:
+            c.call(method, **params)
+            c.sock.sendall(b"".join(line.encode() + b"\n" for line in lines))
+            c.sock.shutdown(socket.SHUT_WR)
+            answer = c.line()
+        finally:
+            c.close()
+        if "error" in answer:
+            raise Refused(answer["error"])
         return answer["result"]
+
+    def set_secret(self, name, value):
+        return self.type_secrets("secret.set", value, name=name)
 
     def tree(self):
         """Every process that descends from kenazd: {pid: (name, ppid)}."""
@@ -358,6 +372,41 @@ class Engine:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class FakeProvider:
+    """tests/lib/fake_provider.py, which writes down what it is asked."""
+
+    def __init__(self, folder, *options, seconds=580):
+        self.record = os.path.join(folder,
+                                   "requests-%d.jsonl" % time.monotonic_ns())
+        self.process = subprocess.Popen(
+            [sys.executable, os.path.join(TOP, "tests/lib/fake_provider.py"),
+             "--record", self.record, "--seconds", str(seconds), *options],
+            stdout=subprocess.PIPE, text=True)
+        self.port = int(self.process.stdout.readline())
+
+    def config(self, more=""):
+        return """
+[[provider]]
+name = "anthropic"
+kind = "anthropic"
+secret = "anthropic"
+endpoint = "http://127.0.0.1:%d"
+allow_http = true
+%s""" % (self.port, more)
+
+    def requests(self):
+        try:
+            with open(self.record) as f:
+                return [r for r in map(json.loads, f)
+                        if r["event"] == "request"]
+        except OSError:
+            return []
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
 def alive(pid):
     try:
         with open("/proc/%d/stat" % pid) as f:
@@ -379,11 +428,18 @@ def have_image(name="mini"):
     return os.path.exists(os.path.join(IMAGES, name, "manifest.json"))
 
 
-def main(*tests):
-    """Run each test with a line of its own; exit as the runner expects."""
+# `make check-launcher`: the cases of a scenario that only go deeper, too.
+DEPTH = bool(os.environ.get("KENAZ_TEST_DEPTH"))
+
+
+def main(*tests, depth=()):
+    """Run each test with a line of its own; exit as the runner expects.
+
+    Those in depth run with KENAZ_TEST_DEPTH set, or when they are named.
+    """
     only = sys.argv[1:]
     failed = 0
-    for test in tests:
+    for test in tests + tuple(depth if DEPTH or only else ()):
         if only and test.__name__ not in only:
             continue
         begin = time.monotonic()

@@ -18,7 +18,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "engine/core/config.h"
+#include "engine/core/config_edit.h"
 
 static struct config *load(const char *text)
 {
@@ -155,7 +155,7 @@ static void test_rejections(void **state)
 		const char *want;
 	} cases[] = {
 		{"[engin]\n", "kenaz.toml:1: unknown key engin; known here: "
-			      "provider, image, limits, roles, engine"},
+			      "provider, model, image, limits, roles, engine"},
 		{"[limits]\nmemory = 1\n",
 		 "kenaz.toml:2: unknown key memory; known here: memory_mib"},
 		{"[limits]\nmemory_mib = 0\n",
@@ -277,52 +277,159 @@ static void check_added(const char *path, size_t count, mode_t mode)
 	config_free(config);
 }
 
+static const char one_block[] =
+	"[[provider]]\nname = \"one\"\nkind = \"byo\"\n"
+	"endpoint = \"http://localhost:1/v1\"\nallow_http = true\n"
+	"models = [\"m \\\"1\\\"\", \"back\\\\slash\"]\n";
+
+static enum err add(const char *path, const char *name, const char *block,
+		    bool write, struct conf_error *error)
+{
+	conf_error_init(error);
+	return config_edit_add(path, CONFIG_ENTRY_PROVIDER, name,
+			       span_text(block), write, error);
+}
+
 static void test_add_provider(void **state)
 {
 	char folder[] = "/tmp/kenaz-config-XXXXXX";
 	char path[64];
-	const char *models[] = {"m \"1\"", "back\\slash"};
-	struct config_provider p = {.name = "one",
-				    .kind = "byo",
-				    .endpoint = "http://localhost:1/v1",
-				    .allow_http = true,
-				    .models = models,
-				    .model_count = 2};
 	struct conf_error error;
+	struct stat st;
+	struct buf b;
 	int fd;
 
 	(void)state;
 	assert_non_null(mkdtemp(folder));
 	(void)snprintf(path, sizeof(path), "%s/kenaz.toml", folder);
-	conf_error_init(&error);
-	if (config_add_provider(path, &p, &error) != ERR_OK)
+	/* A preview says whether it could be, and writes nothing. */
+	assert_int_equal(add(path, "one", one_block, false, &error), ERR_OK);
+	assert_int_not_equal(stat(path, &st), 0);
+	if (add(path, "one", one_block, true, &error) != ERR_OK)
 		fail_msg("%s", error.text);
 	check_added(path, 1, 0600);
 	assert_int_equal(chmod(path, 0640), 0);
-	p = (struct config_provider){.name = "two",
-				     .kind = "anthropic",
-				     .secret = "s"};
-	assert_int_equal(config_add_provider(path, &p, &error), ERR_OK);
+	assert_int_equal(add(path, "two",
+			     "[[provider]]\nname = \"two\"\nkind = "
+			     "\"anthropic\"\nsecret = \"s\"\n",
+			     true, &error),
+			 ERR_OK);
 	check_added(path, 2, 0640);
 	/* What is there stays: a comment and no newline at the end. */
 	fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
 	assert_int_equal(write(fd, "# end", 5), 5);
 	close(fd);
-	p.name = "three";
-	assert_int_equal(config_add_provider(path, &p, &error), ERR_OK);
+	assert_int_equal(add(path, "three",
+			     "[[provider]]\nname = \"three\"\nkind = "
+			     "\"openai\"\n",
+			     true, &error),
+			 ERR_OK);
 	check_added(path, 3, 0640);
-	assert_int_equal(config_add_provider(path, &p, &error), ERR_EXISTS);
+	assert_int_equal(add(path, "three", one_block, true, &error),
+			 ERR_EXISTS);
 	assert_non_null(strstr(error.text, "there is a provider \"three\""));
-	conf_error_init(&error);
-	p.name = "four";
-	p.kind = "nothing";
-	assert_int_equal(config_add_provider(path, &p, &error), ERR_CONFIG);
+	assert_int_equal(add(path, "four",
+			     "[[provider]]\nname = \"four\"\nkind = "
+			     "\"nothing\"\n",
+			     true, &error),
+			 ERR_CONFIG);
 	assert_non_null(strstr(error.text, "kind must be one of"));
-	conf_error_init(&error);
-	p.kind = "byo";
-	p.endpoint = "https://x\"\nsecret = \"y";
-	assert_int_equal(config_add_provider(path, &p, &error), ERR_FORMAT);
+	/* A block of another name, or of more than one entry. */
+	assert_int_equal(add(path, "five",
+			     "[[provider]]\nname = \"six\"\nkind = "
+			     "\"openai\"\n",
+			     true, &error),
+			 ERR_CONFIG);
 	check_added(path, 3, 0640);
+	buf_init(&b, 256);
+	assert_int_equal(config_edit_put_text(&b, "endpoint",
+					      "https://x\"\nsecret = \"y"),
+			 ERR_FORMAT);
+	buf_reset(&b);
+	assert_int_equal(config_edit_put_text(&b, "k", "a\"b\\c"), ERR_OK);
+	assert_true(span_is(buf_span(&b), "k = \"a\\\"b\\\\c\"\n"));
+	buf_fini(&b);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(folder), 0);
+}
+
+static void put_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+}
+
+static void expect_file(const char *path, const char *want)
+{
+	struct conf_error error;
+	const char *text;
+	struct buf b;
+
+	buf_init(&b, 0);
+	conf_error_init(&error);
+	assert_int_equal(conf_read(path, false, &error, &b), ERR_OK);
+	b.max_bytes = b.len_bytes + 1;
+	assert_int_equal(buf_terminate(&b, &text), ERR_OK);
+	assert_string_equal(text, want);
+	buf_fini(&b);
+}
+
+#define BLOCK(name)                                  \
+	"[[provider]]\nname = \"" name "\"\nkind = " \
+	"\"anthropic\"\n"
+
+static void test_remove(void **state)
+{
+	char folder[] = "/tmp/kenaz-config-XXXXXX";
+	char path[64];
+	struct conf_error error;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	(void)snprintf(path, sizeof(path), "%s/kenaz.toml", folder);
+	put_file(path, "# mine\n" BLOCK("a") "models = [\n  \"x\",\n]\n\n"
+					     "# of b\n" BLOCK("b"));
+	conf_error_init(&error);
+	if (config_edit_remove(path, CONFIG_ENTRY_PROVIDER, "a", &error) !=
+	    ERR_OK)
+		fail_msg("%s", error.text);
+	expect_file(path, "# mine\n# of b\n" BLOCK("b"));
+	/* What was added and removed again leaves no trace. */
+	assert_int_equal(add(path, "c", BLOCK("c"), true, &error), ERR_OK);
+	conf_error_init(&error);
+	assert_int_equal(config_edit_remove(path, CONFIG_ENTRY_PROVIDER, "c",
+					    &error),
+			 ERR_OK);
+	expect_file(path, "# mine\n# of b\n" BLOCK("b"));
+	conf_error_init(&error);
+	assert_int_equal(config_edit_remove(path, CONFIG_ENTRY_PROVIDER, "c",
+					    &error),
+			 ERR_NOT_FOUND);
+	/* The rest must still load. */
+	put_file(path, BLOCK("a") BLOCK("b") "fallback = [\"a\"]\n");
+	conf_error_init(&error);
+	assert_int_equal(config_edit_remove(path, CONFIG_ENTRY_PROVIDER, "a",
+					    &error),
+			 ERR_CONFIG);
+	assert_non_null(strstr(error.text, "\"a\""));
+	expect_file(path, BLOCK("a") BLOCK("b") "fallback = [\"a\"]\n");
+	/* An alias with tables of its own; one that is written in one line. */
+	put_file(path,
+		 BLOCK("a") "[[alias]]\nname = \"f\"\n[[alias.targets]]\n"
+			    "provider = \"a\"\nmodel = \"m\"\n[limits]\n");
+	conf_error_init(&error);
+	if (config_edit_remove(path, CONFIG_ENTRY_ALIAS, "f", &error) != ERR_OK)
+		fail_msg("%s", error.text);
+	expect_file(path, BLOCK("a") "[limits]\n");
+	put_file(path, "provider = [{name = \"a\", kind = \"openai\"}]\n");
+	conf_error_init(&error);
+	assert_int_equal(config_edit_remove(path, CONFIG_ENTRY_PROVIDER, "a",
+					    &error),
+			 ERR_CONFIG);
+	assert_non_null(strstr(error.text, "by hand"));
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(rmdir(folder), 0);
 }
@@ -372,6 +479,7 @@ int main(void)
 		cmocka_unit_test(test_rejections),
 		cmocka_unit_test(test_no_file_is_built_in),
 		cmocka_unit_test(test_add_provider),
+		cmocka_unit_test(test_remove),
 		cmocka_unit_test(test_pool),
 	};
 

@@ -95,7 +95,7 @@ static void test_configuration(void **state)
 {
 	(void)state;
 	assert_int_equal(check_fences("docs/configuration.md", check_config),
-			 6);
+			 9);
 	check_file("docs/examples/kenaz.toml", check_config);
 }
 

@@ -139,6 +139,7 @@ static void only_broker_and_egress_open_the_internet(void **state)
 	assert_int_not_equal(try_in(JAIL_CORE, open_internet_socket), DID);
 	assert_int_not_equal(try_in(JAIL_AUDIT, open_internet_socket), DID);
 	assert_int_not_equal(try_in(JAIL_SCRIPTED, open_internet_socket), DID);
+	assert_int_not_equal(try_in(JAIL_KEYCHAIN, open_internet_socket), DID);
 	assert_int_not_equal(try_in(JAIL_BROKER, open_packet_socket), DID);
 	assert_int_not_equal(try_in(JAIL_EGRESS, open_packet_socket), DID);
 }

@@ -38,10 +38,14 @@ static const struct {
 	{"approvals.list", "oa-a"},  {"approvals.grant", "-a-a"},
 	{"approvals.deny", "-a-a"},  {"provider.list", "aaaa"},
 	{"provider.add", "---a"},    {"provider.test", "a--a"},
+	{"provider.remove", "---a"}, {"alias.list", "aaaa"},
+	{"alias.add", "---a"},       {"alias.remove", "---a"},
 	{"secret.set", "---a"},      {"secret.list", "a--a"},
 	{"secret.remove", "---a"},   {"doctor", "aaaa"},
 	{"engine.handover", "---a"}, {"image.list", "aaaa"},
 	{"image.show", "aaaa"},      {"image.verify", "a-aa"},
+	{"secret.status", "a--a"},   {"secret.unlock", "---a"},
+	{"secret.rewrap", "---a"},   {"budget.show", "ooaa"},
 };
 
 static void test_every_verb_for_every_role(void **state)
