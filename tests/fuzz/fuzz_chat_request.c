@@ -114,7 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
  * engine/gate/bedrock_error.c engine/gate/chat.c engine/gate/chat_body.c
  * engine/gate/chat_calls.c engine/gate/chat_common.c engine/gate/chat_edit.c
  * engine/gate/chat_inspect.c engine/gate/chat_message_read.c
- * engine/gate/chat_message_write.c engine/gate/chat_models.c
+ * engine/gate/chat_message_write.c engine/gate/models_list.c
  * engine/gate/chat_read.c engine/gate/chat_request_read.c
  * engine/gate/chat_request_write.c engine/gate/chat_rewrite.c
  * engine/gate/chat_stream.c engine/gate/chat_write.c engine/gate/converse.c

@@ -26,6 +26,7 @@
 #include "engine/gate/reply_translate.h"
 #include "engine/gate/request_translate.h"
 #include "engine/proto/attrs.h"
+#include "engine/providers/provider.h"
 #include "engine/providers/route.h"
 #include "tests/lib/gateway_case.h"
 
@@ -245,9 +246,11 @@ static void usage_doubled_or_made_up(void **state)
 static void betas_that_bedrock_refuses(void **state)
 {
 	static const char body[] = "{\"model\":\"claude\",\"max_tokens\":1}";
-	const struct dialect_target target = {.route = ROUTE_INVOKE,
-					      .model = span_text(
-						      "anthropic.claude")};
+	const struct provider_kind *bedrock =
+		provider_find(span_text("bedrock"));
+	struct dialect_target target = {.route = ROUTE_INVOKE,
+					.model = span_text("anthropic.claude"),
+					.betas = bedrock->betas};
 	struct invoke_bridge_request q = {.client = DIALECT_ANTHROPIC,
 					  .route = ROUTE_MESSAGES,
 					  .body = span_text(body)};
@@ -255,6 +258,8 @@ static void betas_that_bedrock_refuses(void **state)
 	struct buf headers;
 
 	(void)state;
+	while (target.betas[target.beta_count])
+		target.beta_count++;
 	buf_init(&headers, 4096);
 	assert_int_equal(attrs_put_text(&headers, "anthropic-beta",
 					span_text("claude-code-20250219,"
