@@ -154,9 +154,12 @@ enum err buf_reserve(struct buf *b, size_t len_bytes, uint8_t **ret_at)
 enum err buf_put(struct buf *b, const void *data, size_t len_bytes)
 {
 	uint8_t *at;
-	enum err e = buf_reserve(b, len_bytes, &at);
+	enum err e;
 
-	if (e == ERR_OK && len_bytes)
+	if (len_bytes == 0)
+		return ERR_OK;
+	e = buf_reserve(b, len_bytes, &at);
+	if (e == ERR_OK)
 		memcpy(at, data, len_bytes);
 	return e;
 }

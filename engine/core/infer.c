@@ -30,6 +30,11 @@
 #include "engine/core/infer_state.h"
 #include "engine/core/infer_tool.h"
 
+/* What is kept of a gate's texts at most, escaped, with the NUL. */
+#define RESPONSE_ID_BYTES 129u
+#define STOP_REASON_BYTES 65u
+#define DROPPED_BYTES     129u
+
 /** infer_free() - Forget a request; what still waits for it is dropped */
 void infer_free(struct infer *i)
 {
@@ -235,17 +240,22 @@ static enum err take_ask(struct session *s, struct chan_message *cm)
 	return err;
 }
 
+static void keep_text(char **text, struct span s, size_t cap_bytes)
+{
+	char escaped[REASON_MAX_BYTES];
+
+	(void)text_escape_line(s, escaped, cap_bytes);
+	infer_keep_text(text, escaped);
+}
+
 static void keep_end(struct infer_attempt *a, const struct msg_infer_end *m)
 {
 	a->gate_done = true;
 	a->gate_error = err_from_wire(m->error);
-	(void)text_escape_line(m->text, a->gate_text, sizeof(a->gate_text));
-	(void)text_escape_line(m->response_id, a->response_id,
-			       sizeof(a->response_id));
-	(void)text_escape_line(m->response_model, a->response_model,
-			       sizeof(a->response_model));
-	(void)text_escape_line(m->stop_reason, a->stop_reason,
-			       sizeof(a->stop_reason));
+	keep_text(&a->gate_text, m->text, REASON_MAX_BYTES);
+	keep_text(&a->response_id, m->response_id, RESPONSE_ID_BYTES);
+	keep_text(&a->response_model, m->response_model, MODEL_MAX_BYTES + 1);
+	keep_text(&a->stop_reason, m->stop_reason, STOP_REASON_BYTES);
 	a->usage_known = m->usage_known != 0;
 	/* Gate-reported: bounded, so that sums cannot wrap. */
 	a->input_tokens = m->input_tokens & 0xffffffffu;
@@ -256,7 +266,7 @@ static void keep_end(struct infer_attempt *a, const struct msg_infer_end *m)
 	a->cost_microusd = m->cost_microusd & 0xffffffffffu;
 	a->tool_calls = m->tool_calls;
 	a->tool_calls_denied = m->tool_calls_denied;
-	(void)text_escape_line(m->dropped, a->dropped, sizeof(a->dropped));
+	keep_text(&a->dropped, m->dropped, DROPPED_BYTES);
 	if (m->retry < RETRY_COUNT)
 		a->seen.gate = (enum infer_retry)m->retry;
 	if (m->retry_after_ms > a->seen.retry_after_ms)
@@ -367,8 +377,7 @@ void infers_end(struct session *s, const char *reason)
 			broker_cancel(s->engine, i->now.grant);
 		i->gate_left = true;
 		i->now.gate_error = ERR_CANCELLED;
-		(void)snprintf(i->now.gate_text, sizeof(i->now.gate_text), "%s",
-			       reason);
+		infer_keep_text(&i->now.gate_text, reason);
 		infer_maybe_finish(i);
 	}
 }

@@ -7,6 +7,7 @@
  * Never:   lets an attempt go without an intent and a reservation of its own.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -38,12 +39,33 @@ void infer_attempt_reset(struct infer *i)
 	if (a->body_fd >= 0)
 		close(a->body_fd);
 	buf_fini(&a->body);
+	free(a->transfer_text);
+	free(a->gate_text);
+	free(a->response_id);
+	free(a->response_model);
+	free(a->stop_reason);
+	free(a->dropped);
 	if (a->probe)
 		circuit_withdraw(circuit_of(&i->session->engine->circuits,
 					    infer_candidate(i)->provider),
 				 true);
 	*a = (struct infer_attempt){.gate_fd = -1, .body_fd = -1};
 	buf_init(&a->body, BODY_INLINE_MAX_BYTES);
+}
+
+/**
+ * infer_keep_text() - Keep a text of an attempt for its outcome
+ * @text:	Where; what was there before is released
+ * @escaped:	Copied; of an empty one nothing is kept
+ *
+ * Without memory the outcome lacks the text, which the engine's own log says.
+ */
+void infer_keep_text(char **text, const char *escaped)
+{
+	free(*text);
+	*text = escaped[0] ? strdup(escaped) : NULL;
+	if (escaped[0] && !*text)
+		log_error("out of memory: a text of an outcome is lost");
 }
 
 static enum err put_betas(const char *const *betas, struct buf *out)
@@ -286,10 +308,12 @@ static enum err reserve(struct infer *i, const struct msg_infer_ask *m)
 /* The intent is on its way to the log: its outcome must follow it there. */
 static void never_granted(struct infer *i, enum err error, const char *text)
 {
+	char reason[REASON_MAX_BYTES];
+
 	i->gate_left = i->now.broker_done = true;
 	i->now.transfer_error = error;
-	(void)snprintf(i->now.transfer_text, sizeof(i->now.transfer_text),
-		       "nothing was sent: %s", text);
+	(void)snprintf(reason, sizeof(reason), "nothing was sent: %s", text);
+	infer_keep_text(&i->now.transfer_text, reason);
 }
 
 static enum err grant(struct infer *i, const struct msg_infer_ask *m,

@@ -30,7 +30,7 @@ static void put_error(struct infer *i, enum err *err, struct buf *b)
 	if (*err == ERR_OK)
 		*err = attrs_put_text(b, "error.type",
 				      span_text(err_name(worst)));
-	if (*err == ERR_OK && text[0])
+	if (*err == ERR_OK && text)
 		*err = attrs_put_text(b, "kenaz.error", span_text(text));
 }
 
@@ -63,7 +63,7 @@ static enum err put_dropped(const struct infer *i, struct buf *b)
 	const char *at = i->now.dropped;
 	size_t n = 0;
 
-	while (*at && n < ARRAY_SIZE(items)) {
+	while (at && *at && n < ARRAY_SIZE(items)) {
 		size_t len = strcspn(at, ",");
 
 		items[n++] = span_of(at, len);
@@ -115,13 +115,13 @@ static enum err put_outcome(struct infer *i, struct buf *b)
 		err = put_retry(i, b);
 	if (err != ERR_OK || !i->now.gate_done)
 		return err;
-	if (i->now.response_id[0])
+	if (i->now.response_id)
 		err = attrs_put_text(b, "gen_ai.response.id",
 				     span_text(i->now.response_id));
-	if (err == ERR_OK && i->now.response_model[0])
+	if (err == ERR_OK && i->now.response_model)
 		err = attrs_put_text(b, "gen_ai.response.model",
 				     span_text(i->now.response_model));
-	if (err == ERR_OK && i->now.stop_reason[0]) {
+	if (err == ERR_OK && i->now.stop_reason) {
 		struct span reason = span_text(i->now.stop_reason);
 
 		err = attrs_put_list(b, "gen_ai.response.finish_reasons",
@@ -298,8 +298,7 @@ void infer_on_transfer_done(void *context, struct transfer_outcome *o)
 
 	i->now.broker_done = true;
 	i->now.transfer_error = o->error;
-	(void)snprintf(i->now.transfer_text, sizeof(i->now.transfer_text), "%s",
-		       o->text);
+	infer_keep_text(&i->now.transfer_text, o->text ? o->text : "");
 	if (m) {
 		i->now.seen.has_broker = true;
 		i->now.seen.http_status = m->http_status;

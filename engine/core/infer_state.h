@@ -27,14 +27,17 @@ struct infer_candidate {
 	enum route route;
 };
 
-/* What belongs to one attempt; zeroed before the next. */
+/*
+ * What belongs to one attempt; zeroed before the next. Texts are made when
+ * they come, as long as they are: while a stream idles there are none.
+ */
 struct infer_attempt {
 	uint64_t grant, reservation;
 	bool gate_done, broker_done, probe;
 	int gate_fd;
 	/* What the broker reported. */
 	enum err transfer_error;
-	char transfer_text[REASON_MAX_BYTES];
+	char *transfer_text; /* NULL: none; so are those below */
 	bool sent, key_echoed;
 	uint64_t request_bytes, response_bytes, first_byte_ns, total_ns;
 	uint8_t response_digest[DIGEST_BYTES];
@@ -42,15 +45,14 @@ struct infer_attempt {
 	int body_fd;
 	/* What the gate reported. */
 	enum err gate_error;
-	char gate_text[REASON_MAX_BYTES];
-	char response_id[129], response_model[MODEL_MAX_BYTES + 1],
-		stop_reason[65];
+	char *gate_text;
+	char *response_id, *response_model, *stop_reason;
 	bool usage_known;
 	uint64_t input_tokens, output_tokens, cache_read, cache_write;
 	bool cost_known;
 	uint64_t cost_microusd;
 	uint32_t tool_calls, tool_calls_denied;
-	char dropped[129]; /* by translation: "a, b" */
+	char *dropped; /* by translation: "a, b" */
 	/* Both, for the next attempt. */
 	struct retry_seen seen;
 	struct retry_plan plan;
@@ -114,6 +116,7 @@ void infer_models_answer(struct infer *i, const struct policy_decision *d);
 
 /* infer_attempt.c */
 void infer_attempt_reset(struct infer *i);
+void infer_keep_text(char **text, const char *escaped);
 void infer_attempt_prepare(struct infer *i);
 void infer_attempt_go(struct infer *i, const struct msg_infer_ask *m,
 		      int *body_fd, const struct policy_decision *d);
