@@ -27,14 +27,14 @@
 #define REQUEST_TOKENS_MAX (1u << 20)
 #define CONTENT_DEPTH_MAX  4u /* lists of blocks inside each other */
 
+/* The lists are large and never cleared: the counts say what is there. */
 struct inspection {
 	struct json doc;
 	struct request_facts *facts;
 	struct seen *seen;
+	size_t n_features, n_tools;
 	char features[FEATURES_MAX][FEATURE_MAX_BYTES + 1];
-	size_t n_features;
 	char tool_names[ATTR_LIST_MAX_ITEMS][TOOL_NAME_MAX_BYTES + 1];
-	size_t n_tools;
 };
 
 static enum err refuse(struct inspection *in, enum err e, const char *why)
@@ -486,11 +486,12 @@ static enum err inspect(enum route route, struct span body, struct seen *seen,
 
 	if (route == ROUTE_MODELS)
 		return ERR_OK;
-	in = calloc(1, sizeof(*in));
+	in = malloc(sizeof(*in));
 	if (!in)
 		return ERR_MEMORY;
 	in->facts = facts;
 	in->seen = seen;
+	in->n_features = in->n_tools = 0;
 	json_init(&in->doc);
 	e = json_parse(&in->doc, body, &limits);
 	if (e == ERR_OK)

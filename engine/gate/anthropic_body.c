@@ -33,7 +33,7 @@ struct body_reply {
 	struct anthropic_usage usage;
 	json_ref block; /* being judged, or the next to look at */
 	uint32_t index;
-	struct edit edits[EDITS_MAX];
+	struct edit *edits; /* EDITS_MAX of them, once there is one */
 	size_t n_edits;
 	char call_id[CALL_ID_MAX_BYTES + 1];
 	char call_name[TOOL_NAME_MAX_BYTES + 1];
@@ -51,6 +51,10 @@ static enum err add_edit(struct body_reply *b, json_ref at, size_t text_at)
 
 	if (b->n_edits == EDITS_MAX)
 		return ERR_LIMIT;
+	if (!b->edits)
+		b->edits = calloc(EDITS_MAX, sizeof(b->edits[0]));
+	if (!b->edits)
+		return ERR_MEMORY;
 	b->edits[b->n_edits++] = (struct edit){
 		.at_bytes = json_offset(&b->doc, at),
 		.len_bytes = raw.len_bytes,
@@ -229,7 +233,8 @@ static enum err body_release(struct reply *r, struct buf *out)
 
 	if (r->state == REPLY_FAILED)
 		return buf_put_span(out, buf_span(&b->error));
-	qsort(b->edits, b->n_edits, sizeof(b->edits[0]), by_place);
+	if (b->n_edits)
+		qsort(b->edits, b->n_edits, sizeof(b->edits[0]), by_place);
 	for (i = 0; e == ERR_OK && i < b->n_edits; i++) {
 		const struct edit *d = &b->edits[i];
 
@@ -261,6 +266,7 @@ static void body_free(struct reply *r)
 	buf_fini(&b->texts);
 	json_fini(&b->doc);
 	json_fini(&b->call_json);
+	free(b->edits);
 	free(b);
 }
 
