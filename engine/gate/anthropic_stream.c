@@ -224,6 +224,7 @@ static enum err settle_call(struct stream *s, const struct reply_verdict *v,
 		s->base.summary.calls_denied++;
 	buf_fini(&s->held);
 	buf_fini(&s->arguments);
+	json_fini(&s->call_json);
 	s->holding = false;
 	s->phase = PHASE_BETWEEN;
 	s->index++;
@@ -411,6 +412,8 @@ static enum err stream_feed(struct reply *r, struct span *in, struct buf *out)
 	while (e == ERR_OK && r->state == REPLY_OPEN) {
 		e = sse_next(&s->sse, in, &ev);
 		if (e == ERR_AGAIN) {
+			/* It may idle now: keep no memory for that. */
+			json_fini(&s->event);
 			e = ERR_OK;
 			break;
 		}

@@ -414,6 +414,8 @@ static enum err stream_feed(struct reply *r, struct span *in, struct buf *out)
 	while (e == ERR_OK && r->state == REPLY_OPEN) {
 		e = sse_next(&s->sse, in, &ev);
 		if (e == ERR_AGAIN) {
+			/* It may idle now: keep no memory for that. */
+			json_fini(&s->event);
 			e = ERR_OK;
 			break;
 		}

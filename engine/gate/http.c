@@ -31,7 +31,6 @@
 #define RUNS_PER_TURN          8
 #define TIMER_MAX_MS           1000u
 #define BODY_DISCARD_MAX_BYTES (2 * (uint64_t)BODY_MAX_BYTES)
-#define OUT_KEPT_BYTES         4096u
 #define CALLBACK_BLOCK_BYTES   256u /* unused with chunked encoding */
 
 /* A connection; its request, if any, has deadlines of its own. */
@@ -538,9 +537,7 @@ static ssize_t on_read(void *context, uint64_t position, char *to, size_t max)
 	r->moved_ns = uv_hrtime();
 	if (r->out_at == r->out.len_bytes) {
 		/* Idle streams are many: keep no memory for them. */
-		if (r->out.cap_bytes > OUT_KEPT_BYTES)
-			buf_fini(&r->out);
-		buf_reset(&r->out);
+		buf_fini(&r->out);
 		r->out_at = 0;
 	}
 	if (before > HTTP_OUT_LOW_BYTES && before - len <= HTTP_OUT_LOW_BYTES)

@@ -151,7 +151,6 @@ static struct infer *infer_new(struct infers *s, struct http_request *r,
 	x->dialect = dialect;
 	x->facts = facts;
 	x->stream = facts->stream;
-	memcpy(x->model, facts->model, sizeof(x->model));
 	x->attempt = 1;
 	x->request = ++s->next_request;
 	x->fd = -1;

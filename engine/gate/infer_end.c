@@ -65,6 +65,7 @@ void infer_forget(struct infer *x)
 	reply_free(x->reply);
 	infer_drop_request(x);
 	buf_fini(&x->headers);
+	free(x->fail_text);
 	x->forgotten = true;
 	if (!x->poll_closing)
 		free(x);
@@ -92,6 +93,7 @@ void infer_drop_request(struct infer *x)
 	free(x->facts);
 	x->facts = NULL;
 	http_drop_body(x->http);
+	buf_fini(&x->http->head.forwarded);
 }
 
 /** infer_start_over() - Forget the failed attempt: another one follows */
@@ -105,7 +107,8 @@ void infer_start_over(struct infer *x)
 	x->data_at = 0;
 	x->http_status = 0;
 	x->failed = false;
-	x->fail_text[0] = '\0';
+	free(x->fail_text);
+	x->fail_text = NULL;
 	x->fail_error = ERR_OK;
 	x->retry = RETRY_NONE;
 	infer_charge(x);
@@ -289,7 +292,7 @@ void infer_send_end(struct infer *x)
 	struct msg_infer_end m = {
 		.request = x->request,
 		.error = x->fail_error,
-		.text = span_text(x->fail_text),
+		.text = span_text(infer_fail_text(x)),
 		.response_id = span_text(s->id),
 		.response_model = span_text(s->model),
 		.stop_reason = span_text(s->stop_reason),
@@ -337,17 +340,27 @@ static const struct {
 void infer_set_text(struct infer *x, enum err error, const char *text)
 {
 	const char *upstream = x->reply ? x->reply->upstream_error : "";
-	int len = snprintf(x->fail_text, sizeof(x->fail_text), "Kenaz: %s%s%s",
-			   text, upstream[0] ? ": " : "", upstream);
+	char whole[REASON_MAX_BYTES + 1];
+	int len = snprintf(whole, sizeof(whole), "Kenaz: %s%s%s", text,
+			   upstream[0] ? ": " : "", upstream);
 	size_t used = len < 0 ? 0 : (size_t)len;
 
-	if (used >= sizeof(x->fail_text))
-		used = sizeof(x->fail_text) - 1;
+	if (used >= sizeof(whole))
+		used = sizeof(whole) - 1;
 	/* Cutting may have split a code point. */
-	while (used && !text_is_utf8(span_of(x->fail_text, used)))
+	while (used && !text_is_utf8(span_of(whole, used)))
 		used--;
-	x->fail_text[used] = '\0';
+	free(x->fail_text);
+	x->fail_text = strndup(whole, used);
 	x->fail_error = error;
+}
+
+/** infer_fail_text() - What infer_set_text() noted last; else empty */
+const char *infer_fail_text(const struct infer *x)
+{
+	if (x->fail_text)
+		return x->fail_text;
+	return x->fail_error == ERR_OK ? "" : "Kenaz: out of memory";
 }
 
 /**
@@ -374,7 +387,7 @@ void infer_spoil(struct infer *x, enum err error, const char *text)
 	infer_close_source(x);
 	if (x->reply &&
 	    reply_fail(x->reply, name_error(x->dialect, x->fail_class, &status),
-		       span_text(x->fail_text)) != ERR_OK)
+		       span_text(infer_fail_text(x))) != ERR_OK)
 		http_break(x->http);
 }
 
@@ -428,9 +441,11 @@ static enum err begin(struct infer *x, bool streamed, struct buf *body)
 	if (e != ERR_OK)
 		return e;
 	x->begun = true;
-	return streamed ? http_begin(x->http, status, buf_span(&x->headers))
-			: http_answer(x->http, status, buf_span(&x->headers),
-				      body);
+	e = streamed
+		    ? http_begin(x->http, status, buf_span(&x->headers))
+		    : http_answer(x->http, status, buf_span(&x->headers), body);
+	buf_fini(&x->headers);
+	return e;
 }
 
 /** infer_begin_stream() - Say that a stream will come, before it does */
@@ -525,9 +540,10 @@ static void end_kept_alive(struct infer *x)
 {
 	enum error_class class =
 		x->failed ? x->fail_class : class_of_status(x->http_status);
-	const char *text = x->fail_text[0] ? x->fail_text
-					   : "Kenaz: the provider answered "
-					     "with a plain body";
+	const char *text = x->fail_error != ERR_OK
+				   ? infer_fail_text(x)
+				   : "Kenaz: the provider answered "
+				     "with a plain body";
 
 	infer_stream_error(x, class, span_text(text));
 }
@@ -569,7 +585,7 @@ void infer_finish(struct infer *x)
 {
 	if (!x->begun && x->failed)
 		infer_answer_error(x->http, x->http_status, x->fail_class,
-				   span_text(x->fail_text), 0);
+				   span_text(infer_fail_text(x)), 0);
 	else if (x->begun && !x->handed && !ends_stream(x))
 		end_kept_alive(x);
 	else if (!x->reply || release(x) != ERR_OK)

@@ -55,7 +55,7 @@ static bool fits_as_it_is(const struct infer *x, const struct dialect_target *t)
 	if (t->want_usage && !x->facts->asks_usage)
 		return false;
 	if (in_body)
-		return span_is(t->model, x->model);
+		return span_is(t->model, x->facts->model);
 	/* The URL names the model; what else may have to change, it knows. */
 	return !x->dialect->rewrite;
 }
@@ -230,7 +230,7 @@ static bool is_stream(const struct infer *x, struct span type)
 static struct reply *translated(struct infer *x, bool streamed)
 {
 	const struct neutral_answer answer = {
-		.model = span_text(x->model),
+		.model = span_text(x->facts->model),
 		.stream = x->stream,
 		.want_usage = x->facts->asks_usage,
 		.names = x->names,

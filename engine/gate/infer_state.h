@@ -38,7 +38,6 @@ struct infer {
 	const struct dialect_ops *dialect; /* the client's */
 	/* What the client asked for; until a byte was handed on. */
 	struct request_facts *facts;
-	char model[MODEL_MAX_BYTES + 1]; /* as it named it */
 	bool stream;
 	/* The present attempt. */
 	uint16_t attempt;
@@ -59,7 +58,7 @@ struct infer {
 	unsigned http_status;         /* the provider's, or our error's */
 	bool failed;                  /* the error is ours: fail_class */
 	enum error_class fail_class;
-	char fail_text[REASON_MAX_BYTES + 1];
+	char *fail_text; /* see infer_fail_text(); NULL without an error */
 	enum err fail_error;
 	enum infer_retry retry; /* why another attempt may follow */
 	size_t charged_bytes;
@@ -99,6 +98,7 @@ void infer_begin_stream(struct infer *x);
 void infer_deliver(struct infer *x, struct span bytes);
 void infer_send_end(struct infer *x);
 void infer_set_text(struct infer *x, enum err error, const char *text);
+const char *infer_fail_text(const struct infer *x);
 void infer_spoil(struct infer *x, enum err error, const char *text);
 void infer_fail(struct infer *x, enum err error, const char *text);
 void infer_broken(struct infer *x, enum err e);

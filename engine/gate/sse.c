@@ -194,6 +194,9 @@ enum err sse_next(struct sse *s, struct span *in, struct sse_event *ret_event)
 		give_event(s, ret_event);
 		return ERR_OK;
 	}
+	/* Most streams idle between events: keep no memory for them. */
+	if (s->raw.len_bytes == 0)
+		sse_fini(s);
 	return ERR_AGAIN;
 }
 

@@ -150,20 +150,29 @@ static enum err read_all(struct span all, bool streamed, size_t chunk,
 }
 
 /* The response object of a stream's last event. */
-static struct span last_response(struct span all, struct json *j, struct sse *s)
+static void last_response(struct span all, struct buf *ret_found)
 {
-	struct span found = {NULL, 0};
 	struct sse_event ev;
+	struct json j;
+	struct sse s;
 
-	sse_init(s, SSE_EVENT_MAX_BYTES);
-	while (sse_next(s, &all, &ev) == ERR_OK) {
+	json_init(&j);
+	sse_init(&s, SSE_EVENT_MAX_BYTES);
+	buf_init(ret_found, FILE_MAX_BYTES);
+	while (sse_next(&s, &all, &ev) == ERR_OK) {
 		if (!ev.has_data)
 			continue;
-		assert_int_equal(json_parse(j, ev.data, NULL), ERR_OK);
-		found = json_raw(j, json_get(j, JSON_ROOT, "response"));
+		assert_int_equal(json_parse(&j, ev.data, NULL), ERR_OK);
+		buf_reset(ret_found);
+		assert_int_equal(buf_put_span(ret_found,
+					      json_raw(&j,
+						       json_get(&j, JSON_ROOT,
+								"response"))),
+				 ERR_OK);
 	}
-	assert_non_null(found.data);
-	return found;
+	assert_int_not_equal(ret_found->len_bytes, 0);
+	json_fini(&j);
+	sse_fini(&s);
 }
 
 static const size_t chunks[] = {1, 2, 3, 7, FILE_MAX_BYTES};
@@ -172,19 +181,16 @@ static const size_t chunks[] = {1, 2, 3, 7, FILE_MAX_BYTES};
 static void check_reading(const char *path)
 {
 	struct story streamed, plain;
-	struct span whole;
-	struct buf bytes;
-	struct json j;
-	struct sse s;
+	struct buf bytes, whole;
 	size_t i;
 
 	read_file(path, &bytes);
-	json_init(&j);
 	story_init(&plain);
 	/* OpenAI encrypts a thought anew for the last event. */
 	plain.loose = true;
-	whole = last_response(buf_span(&bytes), &j, &s);
-	assert_int_equal(read_all(whole, false, 1000, tell, &plain, NULL),
+	last_response(buf_span(&bytes), &whole);
+	assert_int_equal(read_all(buf_span(&whole), false, 1000, tell, &plain,
+				  NULL),
 			 ERR_OK);
 	for (i = 0; i < ARRAY_SIZE(chunks); i++) {
 		story_init(&streamed);
@@ -202,8 +208,7 @@ static void check_reading(const char *path)
 		buf_fini(&streamed.text);
 	}
 	buf_fini(&plain.text);
-	json_fini(&j);
-	sse_fini(&s);
+	buf_fini(&whole);
 	buf_fini(&bytes);
 }
 

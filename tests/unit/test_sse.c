@@ -138,6 +138,23 @@ static void refuses_an_event_over_the_ceiling(void **state)
 	sse_fini(&s);
 }
 
+static void keeps_no_memory_between_events(void **state)
+{
+	struct span in = span_text("data: 1\ndata: 2\n\n");
+	struct sse_event ev;
+	struct sse s;
+
+	(void)state;
+	sse_init(&s, 4096);
+	assert_int_equal(sse_next(&s, &in, &ev), ERR_OK);
+	assert_int_equal(sse_next(&s, &in, &ev), ERR_AGAIN);
+	assert_int_equal(s.raw.cap_bytes + s.joined.cap_bytes, 0);
+	in = span_text("data: 3\n\n");
+	assert_int_equal(sse_next(&s, &in, &ev), ERR_OK);
+	assert_true(span_is(ev.data, "3"));
+	sse_fini(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -146,6 +163,7 @@ int main(void)
 		cmocka_unit_test(skips_one_byte_order_mark),
 		cmocka_unit_test(notices_an_unfinished_event),
 		cmocka_unit_test(refuses_an_event_over_the_ceiling),
+		cmocka_unit_test(keeps_no_memory_between_events),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
