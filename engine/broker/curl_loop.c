@@ -25,6 +25,7 @@ struct watch {
 struct curl_loop {
 	uv_loop_t *loop;
 	CURLM *multi;
+	CURLSH *share;
 	uv_timer_t timer;
 	curl_loop_done done;
 	curl_loop_turned turned;
@@ -160,7 +161,12 @@ enum err curl_loop_new(uv_loop_t *loop, curl_loop_done done,
 	if (!c)
 		return ERR_MEMORY;
 	c->multi = curl_multi_init();
-	if (!c->multi) {
+	c->share = curl_share_init();
+	if (!c->multi || !c->share ||
+	    curl_share_setopt(c->share, CURLSHOPT_SHARE,
+			      CURL_LOCK_DATA_SSL_SESSION) != CURLSHE_OK) {
+		(void)curl_share_cleanup(c->share);
+		(void)curl_multi_cleanup(c->multi);
 		free(c);
 		return ERR_MEMORY;
 	}
@@ -189,8 +195,11 @@ enum err curl_loop_new(uv_loop_t *loop, curl_loop_done done,
  */
 enum err curl_loop_add(struct curl_loop *c, CURL *easy)
 {
-	return curl_multi_add_handle(c->multi, easy) == CURLM_OK ? ERR_OK
-								 : ERR_MEMORY;
+	/* Else each handle has a cache of TLS sessions, of a KiB, unused. */
+	if (curl_easy_setopt(easy, CURLOPT_SHARE, c->share) != CURLE_OK ||
+	    curl_multi_add_handle(c->multi, easy) != CURLM_OK)
+		return ERR_MEMORY;
+	return ERR_OK;
 }
 
 /** curl_loop_remove() - Stop a transfer; its connection closes unless idle */

@@ -38,6 +38,13 @@ void request_drop_url(struct request *q)
 	q->url = NULL;
 }
 
+/** request_drop_body() - It was sent, and libcurl will not read it again */
+void request_drop_body(struct request *q)
+{
+	body_close(&q->body);
+	buf_fini(&q->inlined);
+}
+
 /** request_fini() - Release everything; nothing of libcurl's may use it */
 void request_fini(struct request *q)
 {
@@ -51,8 +58,7 @@ void request_fini(struct request *q)
 	q->credential = NULL;
 	credential_release(q->proxy_credential);
 	q->proxy_credential = NULL;
-	body_close(&q->body);
-	buf_fini(&q->inlined);
+	request_drop_body(q);
 }
 
 static enum err add_header(struct request *q, struct span name,

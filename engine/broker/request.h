@@ -27,6 +27,7 @@ struct request {
 void request_init(struct request *q);
 void request_fini(struct request *q);
 void request_drop_url(struct request *q);
+void request_drop_body(struct request *q);
 MUST_CHECK enum err request_make(struct request *q, const struct upstream *up,
 				 const struct msg_grant *m, int body_fd,
 				 int64_t now_wall_s, const char **ret_why);

@@ -102,6 +102,8 @@ static enum err status_line(struct response *r, struct span line)
 
 static enum err head_end(struct response *r)
 {
+	enum err e = ERR_OK;
+
 	if (r->status < 200) {
 		r->status = 0;
 		return ERR_OK;
@@ -111,9 +113,13 @@ static enum err head_end(struct response *r)
 		return fail(r, ERR_UPSTREAM,
 			    "the provider answered with a redirect; redirects "
 			    "are not followed");
-	if (!r->passes_on)
-		return ERR_OK;
-	return respframe_put_head(&r->frames, r->status, buf_span(&r->headers));
+	if (r->passes_on)
+		e = respframe_put_head(&r->frames, r->status,
+				       buf_span(&r->headers));
+	/* Idle streams are many: keep no memory that only the head needed. */
+	buf_fini(&r->headers);
+	buf_fini(&r->clean);
+	return e;
 }
 
 static bool printable(struct span s)
@@ -295,7 +301,9 @@ enum err response_data(struct response *r, struct span data)
 		r->key_echoed = true;
 	if (e != ERR_OK)
 		return fail(r, e, "the answer could not be scanned");
-	return pass_on(r, buf_span(&r->clean));
+	e = pass_on(r, buf_span(&r->clean));
+	buf_fini(&r->clean);
+	return e;
 }
 
 /**

@@ -63,6 +63,7 @@ struct transfer {
 	const char *total_name; /* the setting that total_ns is from */
 
 	struct request request;
+	uint64_t request_bytes; /* of its body */
 	bool by_proxy;
 	CURL *easy;
 	unsigned issued; /* requests that libcurl wanted to send */
@@ -261,7 +262,7 @@ static void fill_times(struct transfer *t, struct msg_transfer_done *m)
 		    CURLE_OK &&
 	    request_bytes > 0) {
 		m->sent = 1;
-		m->request_bytes = t->request.body.bytes.len_bytes;
+		m->request_bytes = t->request_bytes;
 	}
 	m->connect_ns = info_ns(t->easy, CURLINFO_APPCONNECT_TIME_T);
 	if (m->connect_ns == 0)
@@ -501,6 +502,20 @@ enum err transfer_new(struct transfer_host *host, uint64_t grant, int stream_fd,
 	return ERR_OK;
 }
 
+/*
+ * An answer may take hours: a large request is not kept in memory meanwhile. A
+ * second one on another connection is never sent (curl_request.c).
+ */
+static void drop_sent_body(struct transfer *t)
+{
+	curl_off_t sent = 0;
+
+	if (curl_easy_getinfo(t->easy, CURLINFO_SIZE_UPLOAD_T, &sent) ==
+		    CURLE_OK &&
+	    sent >= 0 && (uint64_t)sent == t->request_bytes)
+		request_drop_body(&t->request);
+}
+
 static size_t on_header(char *data, size_t size, size_t count, void *context)
 {
 	struct transfer *t = context;
@@ -511,8 +526,10 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
 	t->active_ns = uv_hrtime();
 	if (e != ERR_OK)
 		return stop(t, e, t->response.problem);
-	if (t->response.head_done && !had_head)
+	if (t->response.head_done && !had_head) {
+		drop_sent_body(t);
 		arm_timer(t);
+	}
 	if (t->response.frames.len_bytes)
 		want_flush(t);
 	return len;
@@ -567,6 +584,7 @@ static enum err make_request(struct transfer *t, const struct upstream *up)
 	enum err e;
 
 	t->by_proxy = q.proxy[0] != '\0';
+	t->request_bytes = q.body.len_bytes;
 	e = curl_request_make(&q, &t->easy);
 	request_drop_url(&t->request);
 	return e;

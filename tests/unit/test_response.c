@@ -156,6 +156,27 @@ static void test_key_in_a_header(void **state)
 	keyscan_key_free(key);
 }
 
+/* A stream may idle for hours: its head's memory is not kept meanwhile. */
+static void test_idle_memory(void **state)
+{
+	static const char *const lines[] = {"HTTP/1.1 200 OK\r\n",
+					    "request-id: abc\r\n", "\r\n",
+					    NULL};
+	struct keyscan_key *key;
+	struct response r = fresh(100);
+
+	(void)state;
+	assert_int_equal(keyscan_key_new(span_text("KEY-0123"), &key), ERR_OK);
+	response_expect(&r, r.kind, key, 100, false);
+	assert_int_equal(feed(&r, lines), ERR_OK);
+	assert_int_equal(r.headers.cap_bytes + r.clean.cap_bytes, 0);
+	assert_int_equal(response_data(&r, span_text("some text")), ERR_OK);
+	assert_int_equal(r.clean.cap_bytes, 0);
+	assert_int_equal(r.body_bytes, 9);
+	response_fini(&r);
+	keyscan_key_free(key);
+}
+
 static void test_body_ceiling(void **state)
 {
 	struct response r = fresh(10);
@@ -206,6 +227,7 @@ int main(void)
 		cmocka_unit_test(test_head_refusals),
 		cmocka_unit_test(test_head_too_large),
 		cmocka_unit_test(test_key_in_a_header),
+		cmocka_unit_test(test_idle_memory),
 		cmocka_unit_test(test_body_ceiling),
 		cmocka_unit_test(test_copy_moves_to_a_memfd),
 	};
