@@ -291,7 +291,9 @@ static enum err reserve(struct infer *i, const struct msg_infer_ask *m)
 
 	want.of[BUDGET_REQUESTS] = 1;
 	input = (int64_t)(body_bytes / TOKEN_BYTES_GUESS) + 1;
-	want.of[BUDGET_TOKENS] = input + output;
+	/* What only counts or lists is a request, and no model's work. */
+	if (infer_route_generates(i->route))
+		want.of[BUDGET_TOKENS] = input + output;
 	want.of[BUDGET_BYTES] = (int64_t)body_bytes;
 	err = guess_price(i, input, output, &want.of[BUDGET_MICROUSD]);
 	if (err != ERR_OK)

@@ -117,8 +117,7 @@ enum err infer_put_model(struct buf *b, const char *key, const char *model)
 /** infer_route_generates() - Whether a model answers, and not a table */
 bool infer_route_generates(enum route route)
 {
-	return route != ROUTE_COUNT_TOKENS && route != ROUTE_MODELS &&
-	       route != ROUTE_BEDROCK_COUNT;
+	return route != ROUTE_MODELS && !provider_route_counts(route);
 }
 
 /* Who is asked, in which attempt, and what translation did. */

@@ -361,6 +361,9 @@ static bool find_next(struct infer *i, size_t from, size_t *ret_at,
 
 	for (n = from; n < i->chain_count; n++) {
 		judge(i, &i->chain[n], &j);
+		/* Another model's count of these tokens would be a guess. */
+		if (j.what == JUDGED_NO_WAY && provider_route_counts(i->route))
+			return false;
 		if (j.what != JUDGED_WELL)
 			continue;
 		*ret_at = n;

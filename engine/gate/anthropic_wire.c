@@ -231,10 +231,10 @@ static bool is_written(const struct neutral_part *p)
 static bool has_content(const struct neutral_request *r,
 			const struct neutral_message *m)
 {
-	const struct neutral_part *p = &r->parts[m->first_part];
-	uint32_t i;
+	const struct neutral_part *p = r->parts;
+	uint32_t i, end = m->first_part + m->part_count;
 
-	for (i = 0; i < m->part_count; i += 1 + p[i].nested)
+	for (i = m->first_part; i < end; i += 1 + p[i].nested)
 		if (is_written(&p[i]))
 			return true;
 	return false;
@@ -244,11 +244,11 @@ static bool has_content(const struct neutral_request *r,
 static enum err put_parts(struct wire_writer *x,
 			  const struct neutral_message *m, bool results)
 {
-	const struct neutral_part *p = &x->r->parts[m->first_part];
+	const struct neutral_part *p = x->r->parts;
+	uint32_t i, end = m->first_part + m->part_count;
 	enum err e = ERR_OK;
-	uint32_t i;
 
-	for (i = 0; e == ERR_OK && i < m->part_count; i += 1 + p[i].nested)
+	for (i = m->first_part; e == ERR_OK && i < end; i += 1 + p[i].nested)
 		if ((p[i].kind == NEUTRAL_TOOL_RESULT) == results)
 			e = put_part(x, &p[i]);
 	return e;

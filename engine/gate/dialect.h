@@ -20,6 +20,7 @@
 /* What a request says, as far as policy and audit need it. */
 struct request_facts {
 	char model[MODEL_MAX_BYTES + 1];
+	enum dialect dialect; /* of the body, where the path leaves it open */
 	bool stream;
 	bool asks_usage;     /* has usage sent in the stream, or need not ask */
 	bool amend;          /* rewrite() before asking: part must change */

@@ -187,6 +187,10 @@ static const struct {
 	{"/v1/responses", "POST", HTTP_INFER, ROUTE_RESPONSES,
 	 DIALECT_RESPONSES},
 	{"/responses", "POST", HTTP_INFER, ROUTE_RESPONSES, DIALECT_RESPONSES},
+	{"/v1/responses/input_tokens", "POST", HTTP_INFER,
+	 ROUTE_RESPONSES_COUNT, DIALECT_RESPONSES},
+	{"/responses/input_tokens", "POST", HTTP_INFER, ROUTE_RESPONSES_COUNT,
+	 DIALECT_RESPONSES},
 	/* Several dialects ask so; see http_head_settle(). */
 	{"/v1/models", "GET", HTTP_INFER, ROUTE_MODELS, DIALECT_CHAT},
 	{"/models", "GET", HTTP_INFER, ROUTE_MODELS, DIALECT_CHAT},

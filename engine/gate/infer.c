@@ -205,7 +205,7 @@ void infer_begin(struct infers *s, struct http_request *r)
 	struct asked ask = {.headers = buf_span(&r->head.forwarded),
 			    .first = true};
 	struct request_facts *facts = NULL;
-	struct infer *x;
+	struct infer *x = NULL;
 
 	if (!dialect || !dialect->inspect) {
 		infer_refuse(r, 501, "this dialect is not spoken here");
@@ -221,8 +221,11 @@ void infer_begin(struct infers *s, struct http_request *r)
 		return;
 	}
 	request_facts_init(facts);
-	x = inspect(s, r, dialect, facts) ? infer_new(s, r, dialect, facts)
-					  : NULL;
+	if (inspect(s, r, dialect, facts)) {
+		if (facts->dialect != DIALECT_NONE)
+			dialect = dialect_find(facts->dialect);
+		x = infer_new(s, r, dialect, facts);
+	}
 	if (!x) {
 		request_facts_fini(facts);
 		free(facts);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/gate/count.h"
 #include "engine/gate/infer_state.h"
 #include "engine/gate/invoke_bridge.h"
 #include "engine/gate/models_reply.h"
@@ -260,10 +261,11 @@ static bool can_translate(const struct infer *x)
 static struct reply *whole_reply(struct infer *x, bool streamed)
 {
 	const enum route route = (enum route)x->http->target.route;
-	bool table = route == ROUTE_MODELS || route == ROUTE_COUNT_TOKENS ||
-		     route == ROUTE_BEDROCK_COUNT;
-	bool fits = table || streamed == x->stream || !can_translate(x);
+	bool fits = route == ROUTE_MODELS || streamed == x->stream ||
+		    !can_translate(x);
 
+	if (count_is_route(route))
+		return streamed ? NULL : count_reply_new(x->wire, x->dialect);
 	if (route == ROUTE_MODELS && x->wire != x->dialect)
 		return models_reply_new(x->dialect);
 	if (x->wire == x->dialect && fits)
@@ -271,7 +273,7 @@ static struct reply *whole_reply(struct infer *x, bool streamed)
 				: x->dialect->body_new();
 	if (invoke_bridge_joins(x->dialect->id, x->wire->id) && fits)
 		return invoke_bridge_reply(x->dialect->id, x->wire->id,
-					   x->wire_route, streamed);
+					   streamed);
 	return can_translate(x) ? translated(x, streamed) : NULL;
 }
 

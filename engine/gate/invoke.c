@@ -40,6 +40,7 @@ static enum err inspect_count(struct span body, struct seen *seen,
 	at = e == ERR_OK ? json_find(&doc, JSON_ROOT, "input.invokeModel.body")
 			 : JSON_NONE;
 	if (e == ERR_OK && at == JSON_NONE) {
+		facts->dialect = DIALECT_CONVERSE;
 		e = converse_inspect(ROUTE_BEDROCK_COUNT, body, seen, facts);
 		goto out;
 	}

@@ -419,17 +419,13 @@ enum err invoke_bridge_body(const struct invoke_bridge_request *request,
  * invoke_bridge_reply() - The reply that brings the wire's answer back
  * @client:	DIALECT_ANTHROPIC or DIALECT_INVOKE
  * @wire:	The other one
- * @wire_route:	Route on the wire
  * @streamed:	Frames or server-sent events come, not a plain body
  *
  * Return: owned by the caller, for reply_free(); NULL without memory.
  */
 struct reply *invoke_bridge_reply(enum dialect client, enum dialect wire,
-				  enum route wire_route, bool streamed)
+				  bool streamed)
 {
-	if (wire_route == ROUTE_BEDROCK_COUNT ||
-	    wire_route == ROUTE_COUNT_TOKENS)
-		return invoke_count_reply_new(client == DIALECT_INVOKE);
 	if (streamed)
 		return invoke_stream_reply_new(wire == DIALECT_INVOKE,
 					       client == DIALECT_INVOKE);

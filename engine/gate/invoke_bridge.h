@@ -36,6 +36,6 @@ invoke_bridge_body(const struct invoke_bridge_request *request,
 		   const struct dialect_target *target,
 		   struct invoke_bridge_result *ret_result);
 struct reply *invoke_bridge_reply(enum dialect client, enum dialect wire,
-				  enum route wire_route, bool streamed);
+				  bool streamed);
 
 #endif

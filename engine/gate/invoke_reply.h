@@ -9,6 +9,5 @@
 
 struct reply *invoke_stream_reply_new(bool frames_in, bool frames_out);
 struct reply *invoke_body_reply_new(void);
-struct reply *invoke_count_reply_new(bool bedrock_out);
 
 #endif

@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "engine/base/text.h"
+#include "engine/gate/count.h"
 #include "engine/gate/neutral_names.h"
 #include "engine/proto/attrs.h"
 
@@ -48,8 +49,9 @@ static enum err translate(struct neutral_request *r,
 {
 	enum err e;
 
-	if (route == ROUTE_COUNT_TOKENS || route == ROUTE_MODELS ||
-	    route == ROUTE_BEDROCK_COUNT)
+	if (count_is_route(route))
+		return count_translate(r, client, body, wire, target, out);
+	if (route == ROUTE_MODELS)
 		return neutral_refuse(r, "this route",
 				      "the provider does not have it");
 	if (!client->read_request || !wire->write_request)

@@ -50,8 +50,11 @@ enum err responses_rewrite(struct span body, const struct dialect_target *t,
 		e = ERR_FORMAT;
 	if (e != ERR_OK)
 		goto out;
+	/* What is only counted cannot be stored: it has no such member. */
 	store = json_get(&j, JSON_ROOT, "store");
-	if (store == JSON_NONE) {
+	if (t->route == ROUTE_RESPONSES_COUNT) {
+		;
+	} else if (store == JSON_NONE) {
 		/* Behind the opening brace, before whatever comes first. */
 		done = json_offset(&j, JSON_ROOT) + 1;
 		e = buf_put(out, body.data, done);

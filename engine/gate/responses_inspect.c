@@ -30,6 +30,7 @@
 
 struct inspection {
 	struct json doc;
+	enum route route;
 	struct request_facts *facts;
 	struct seen *seen;
 	char features[FEATURES_MAX][FEATURE_MAX_BYTES + 1];
@@ -506,7 +507,8 @@ static enum err inspect_fields(struct inspection *in)
 
 	if (is_set(in, store) && json_bool(j, store, &stored) != ERR_OK)
 		return refuse(in, ERR_FORMAT, "store: neither true nor false");
-	in->facts->amend = !is_set(in, store);
+	in->facts->amend =
+		in->route != ROUTE_RESPONSES_COUNT && !is_set(in, store);
 	if (stored)
 		e = add_plain(in, "store");
 	for (i = 0; e == ERR_OK && i < ARRAY_SIZE(field_features); i++)
@@ -605,6 +607,7 @@ enum err responses_inspect(enum route route, struct span body,
 	in = calloc(1, sizeof(*in));
 	if (!in)
 		return ERR_MEMORY;
+	in->route = route;
 	in->facts = facts;
 	in->seen = seen;
 	json_init(&in->doc);

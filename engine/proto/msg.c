@@ -221,6 +221,7 @@ const char *route_name(enum route route)
 		[ROUTE_CONVERSE] = "converse",
 		[ROUTE_CONVERSE_STREAM] = "converse_stream",
 		[ROUTE_BEDROCK_COUNT] = "bedrock_count",
+		[ROUTE_RESPONSES_COUNT] = "responses_count",
 	};
 	size_t i = (size_t)route;
 

@@ -12,6 +12,7 @@
  * own. An API key goes as a bearer, AWS credentials sign instead. No list of
  * models in either, so core answers that from the table. In a region without
  * mantle, leave "messages" and "responses" out of the provider's dialects.
+ * CountTokens refuses the names of inference profiles: it gets the model's.
  *
  * Prices are those of the regional end points, which are a tenth above the
  * global ones from Claude 4.5 on; "global." has rows of its own.
@@ -34,6 +35,18 @@ static const struct provider_route routes[] = {
 		.dialect = DIALECT_ANTHROPIC,
 		.method = "POST",
 		.path = "/anthropic/v1/messages",
+		.has_body = true,
+		.headers = anthropic_body_headers,
+		.header_count = ANTHROPIC_BODY_HEADERS_COUNT,
+		.queries = anthropic_body_queries,
+		.endpoint = MANTLE,
+		.service = "bedrock-mantle",
+	},
+	{
+		.route = ROUTE_COUNT_TOKENS,
+		.dialect = DIALECT_ANTHROPIC,
+		.method = "POST",
+		.path = "/anthropic/v1/messages/count_tokens",
 		.has_body = true,
 		.headers = anthropic_body_headers,
 		.header_count = ANTHROPIC_BODY_HEADERS_COUNT,
@@ -90,6 +103,18 @@ static const struct provider_route routes[] = {
 		.headers = native_headers,
 		.header_count = ARRAY_SIZE(native_headers),
 		.queries = no_queries,
+		.bare_model = true,
+	},
+	{
+		.route = ROUTE_BEDROCK_COUNT,
+		.dialect = DIALECT_CONVERSE,
+		.method = "POST",
+		.path = "/model/{model}/count-tokens",
+		.has_body = true,
+		.headers = native_headers,
+		.header_count = ARRAY_SIZE(native_headers),
+		.queries = no_queries,
+		.bare_model = true,
 	},
 	{
 		.route = ROUTE_CHAT,

@@ -35,6 +35,16 @@ static const struct provider_route routes[] = {
 		.queries = no_queries,
 	},
 	{
+		.route = ROUTE_RESPONSES_COUNT,
+		.dialect = DIALECT_RESPONSES,
+		.method = "POST",
+		.path = "/v1/responses/input_tokens",
+		.has_body = true,
+		.headers = openai_body_headers,
+		.header_count = OPENAI_BODY_HEADERS_COUNT,
+		.queries = no_queries,
+	},
+	{
 		.route = ROUTE_MESSAGES,
 		.dialect = DIALECT_ANTHROPIC,
 		.method = "POST",

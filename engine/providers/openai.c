@@ -62,6 +62,16 @@ static const struct provider_route routes[] = {
 		.queries = no_queries,
 	},
 	{
+		.route = ROUTE_RESPONSES_COUNT,
+		.dialect = DIALECT_RESPONSES,
+		.method = "POST",
+		.path = "/v1/responses/input_tokens",
+		.has_body = true,
+		.headers = openai_body_headers,
+		.header_count = OPENAI_BODY_HEADERS_COUNT,
+		.queries = no_queries,
+	},
+	{
 		.route = ROUTE_MODELS,
 		.dialect = DIALECT_CHAT,
 		.method = "GET",
@@ -108,7 +118,8 @@ const struct provider_kind provider_openai = {
 	.auth_header = "authorization",
 	.capabilities = PROVIDER_CAN_STREAM | PROVIDER_CAN_TOOLS |
 			PROVIDER_CAN_THINK | PROVIDER_CAN_IMAGES |
-			PROVIDER_CAN_LIST | PROVIDER_CALLS_MODEL,
+			PROVIDER_CAN_COUNT | PROVIDER_CAN_LIST |
+			PROVIDER_CALLS_MODEL,
 	.routes = routes,
 	.route_count = ARRAY_SIZE(routes),
 	.response_headers = response_headers,

@@ -144,25 +144,41 @@ const struct provider_route *provider_route(const struct provider_kind *kind,
 	return NULL;
 }
 
+/** provider_route_counts() - Whether a route only counts a request's tokens */
+bool provider_route_counts(enum route route)
+{
+	return route == ROUTE_COUNT_TOKENS || route == ROUTE_RESPONSES_COUNT ||
+	       route == ROUTE_BEDROCK_COUNT;
+}
+
 /* How each dialect asks a model for an answer. */
 static const struct {
 	enum dialect dialect;
 	enum route plain, streamed;
+	enum route counts; /* its tokens; ROUTE_NONE: it cannot */
 } asks[] = {
-	{DIALECT_ANTHROPIC, ROUTE_MESSAGES, ROUTE_MESSAGES},
-	{DIALECT_CHAT, ROUTE_CHAT, ROUTE_CHAT},
-	{DIALECT_RESPONSES, ROUTE_RESPONSES, ROUTE_RESPONSES},
-	{DIALECT_INVOKE, ROUTE_INVOKE, ROUTE_INVOKE_STREAM},
-	{DIALECT_CONVERSE, ROUTE_CONVERSE, ROUTE_CONVERSE_STREAM},
+	{DIALECT_ANTHROPIC, ROUTE_MESSAGES, ROUTE_MESSAGES, ROUTE_COUNT_TOKENS},
+	{DIALECT_CHAT, ROUTE_CHAT, ROUTE_CHAT, ROUTE_NONE},
+	{DIALECT_RESPONSES, ROUTE_RESPONSES, ROUTE_RESPONSES,
+	 ROUTE_RESPONSES_COUNT},
+	{DIALECT_INVOKE, ROUTE_INVOKE, ROUTE_INVOKE_STREAM,
+	 ROUTE_BEDROCK_COUNT},
+	{DIALECT_CONVERSE, ROUTE_CONVERSE, ROUTE_CONVERSE_STREAM,
+	 ROUTE_BEDROCK_COUNT},
 };
 
-static enum route route_to_ask(enum dialect dialect, bool stream)
+static enum route route_to_ask(enum dialect dialect,
+			       const struct provider_ask *ask)
 {
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(asks); i++)
-		if (asks[i].dialect == dialect)
-			return stream ? asks[i].streamed : asks[i].plain;
+	for (i = 0; i < ARRAY_SIZE(asks); i++) {
+		if (asks[i].dialect != dialect)
+			continue;
+		if (provider_route_counts(ask->route))
+			return asks[i].counts;
+		return ask->stream ? asks[i].streamed : asks[i].plain;
+	}
 	return ROUTE_NONE;
 }
 
@@ -193,6 +209,7 @@ static bool wire_to_ask(const struct provider_kind *kind, unsigned dialects,
 			struct provider_wire *ret_wire)
 {
 	const struct provider_rule *rule = rule_of(kind, ask->model);
+	unsigned in_use = provider_dialects(kind, dialects);
 	enum dialect best = DIALECT_NONE;
 	size_t i;
 
@@ -201,16 +218,16 @@ static bool wire_to_ask(const struct provider_kind *kind, unsigned dialects,
 	for (i = 0; rule->dialects[i] != DIALECT_NONE; i++) {
 		enum dialect one = rule->dialects[i];
 
-		if (!provider_route(kind, dialects,
-				    route_to_ask(one, ask->stream), ask->model))
+		if (!(in_use & DIALECT_BIT(one)) ||
+		    !provider_route(kind, dialects, route_to_ask(one, ask),
+				    ask->model))
 			continue;
 		if (best == DIALECT_NONE || one == ask->dialect)
 			best = one;
 	}
 	if (best == DIALECT_NONE)
 		return false;
-	*ret_wire =
-		(struct provider_wire){best, route_to_ask(best, ask->stream)};
+	*ret_wire = (struct provider_wire){best, route_to_ask(best, ask)};
 	return true;
 }
 
@@ -223,7 +240,8 @@ static bool wire_to_ask(const struct provider_kind *kind, unsigned dialects,
  *
  * The client's own dialect wherever the provider has it for this model, so
  * that nothing needs translating; else the first of the model's rule that is
- * in use. What asks no model (counts and lists) is never translated.
+ * in use, where counting goes by the dialects that can. Lists of models are
+ * never translated.
  *
  * Return: false when the provider cannot be asked this.
  */
@@ -233,7 +251,7 @@ bool provider_wire(const struct provider_kind *kind, unsigned dialects,
 {
 	const struct provider_route *row;
 
-	if (asks_a_model(ask->route))
+	if (asks_a_model(ask->route) || provider_route_counts(ask->route))
 		return wire_to_ask(kind, dialects, ask, ret_wire);
 	row = provider_route(kind, dialects, ask->route, ask->model);
 	if (!row)

@@ -72,6 +72,7 @@ struct provider_route {
 	const char *endpoint;       /* this row's own; NULL: the kind's */
 	const char *service;        /* name to sign for; NULL: the kind's */
 	const char *model;          /* part of the model's name; NULL: any */
+	bool bare_model;            /* "{model}" without its prefix */
 };
 
 /* Which dialects a model is best asked in; the first rule that fits counts. */
@@ -135,6 +136,7 @@ const struct provider_kind *provider_find(struct span name);
 const struct provider_kind *provider_at(size_t index);
 unsigned provider_dialects(const struct provider_kind *kind,
 			   unsigned configured);
+bool provider_route_counts(enum route route);
 const struct provider_route *provider_route(const struct provider_kind *kind,
 					    unsigned dialects, enum route route,
 					    struct span model);

@@ -181,6 +181,20 @@ static enum err put_encoded(struct buf *out, struct span s)
 	return e;
 }
 
+/* A profile's name is its model's behind a prefix; other ARNs name no model. */
+static struct span model_for(const struct provider_kind *kind,
+			     const struct provider_route *row,
+			     struct span model)
+{
+	static const char profile[] = ":inference-profile/";
+
+	if (!row->bare_model || (starts_with(model, "arn:") &&
+				 !memmem(model.data, model.len_bytes, profile,
+					 sizeof(profile) - 1)))
+		return model;
+	return provider_model_bare(kind, model);
+}
+
 /* Fills "{model}" in a path once; a path without it is copied. */
 static enum err put_path(struct buf *out, struct span path, struct span model)
 {
@@ -409,7 +423,7 @@ enum err route_build(const struct route_target *target, enum route route,
 	e = route_resolve_endpoint(target, row, &url);
 	if (e == ERR_OK)
 		e = put_path(&url, path_after(target, buf_span(&url), row),
-			     values->model);
+			     model_for(target->kind, row, values->model));
 	r.query_at = url.len_bytes;
 	if (e == ERR_OK)
 		e = put_query(&url, target, row, values->query);

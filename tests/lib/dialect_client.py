@@ -306,6 +306,37 @@ def understand(dialect, stream, http):
     return answer
 
 
+def count(path, dialect, prompt, model="m", timeout_s=120):
+    """Tokens of a request, by its dialect's own counting route; or Broken."""
+    url, body = make("invoke" if dialect == "invoke" else dialect, prompt,
+                     ["weather"], False, model)
+    if dialect in ("invoke", "converse"):
+        url = "/model/%s/count-tokens" % model
+        body = {"input": {"converse": body} if dialect == "converse" else {
+            "invokeModel": {"body": base64.b64encode(
+                json.dumps(body).encode()).decode()}}}
+    else:
+        url += "/count_tokens?beta=true" if dialect == "anthropic" else \
+            "/input_tokens"
+        for name in ("max_tokens", "stream", "store"):
+            body.pop(name, None)
+    data = json.dumps(body).encode()
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(timeout_s)
+        sock.connect(path)
+        sock.sendall(("POST %s HTTP/1.1\r\nhost: gate\r\ncontent-type: "
+                      "application/json\r\ncontent-length: %d\r\n\r\n" % (
+                          url, len(data))).encode() + data)
+        http = Http(sock)
+        value = json.loads(b"".join(http.pieces()))
+    if http.status != 200:
+        raise Broken(http.status, value, http.headers)
+    if dialect == "responses" and value["object"] != "response.input_tokens":
+        raise Broken("no count: %r" % value)
+    return value["inputTokens" if dialect in ("invoke", "converse")
+                 else "input_tokens"]
+
+
 def ask(path, dialect, prompt, tools=(), stream=True, model="m",
         timeout_s=120, leave_after=None):
     """An Answer; Broken for an error; TimeoutError for a hang.

@@ -213,7 +213,7 @@ class Models(fake_provider.Handler):
             self.plain(status, {"message": text}, list(extra) + [
                 ("x-amzn-errortype", names.get(status,
                                                "ModelErrorException"))])
-        elif "chat/completions" in path or path.endswith("/responses"):
+        elif "chat/completions" in path or "/responses" in path:
             kinds = {400: "invalid_request_error", 401: "invalid_request_error",
                      429: "rate_limit_exceeded"}
             self.plain(status, {"error": {
@@ -429,6 +429,22 @@ class Models(fake_provider.Handler):
         self.send_stream(parts, exception_frame("modelStreamErrorException",
                                                 "asked to fail"))
 
+    def count(self, model, given):
+        """CountTokens; names of inference profiles are refused."""
+        if "invokeModel" in given:
+            inner = json.loads(base64.b64decode(given["invokeModel"]["body"]))
+            right = inner["anthropic_version"] and inner["max_tokens"] and \
+                inner["messages"] and "model" not in inner
+        else:
+            inner = given["converse"]
+            right = inner["messages"] and set(inner) <= {
+                "messages", "system", "toolConfig",
+                "additionalModelRequestFields"}
+        if right and not model.startswith("us."):
+            self.plain(200, {"inputTokens": INPUT})
+        else:
+            self.error(400)
+
     def converse(self, path, body, streamed):
         thinking, blocks, stop = self.plan(path, body)
         usage = {"inputTokens": INPUT, "outputTokens": OUTPUT,
@@ -517,6 +533,12 @@ class Models(fake_provider.Handler):
             self.chat(path, body)
         elif path.endswith("/responses"):
             self.respond(path, body)
+        elif path.endswith("/responses/input_tokens"):
+            if {"max_output_tokens", "stream", "store"} & set(body):
+                self.error(400)
+            else:
+                self.plain(200, {"object": "response.input_tokens",
+                                 "input_tokens": INPUT})
         elif found and not self.signed(self.raw_body):
             self.error(403)
         elif found and found.group(2).startswith("invoke"):
@@ -525,7 +547,7 @@ class Models(fake_provider.Handler):
         elif found and found.group(2).startswith("converse"):
             self.converse(path, body, found.group(2) != "converse")
         elif found:
-            self.plain(200, {"inputTokens": INPUT})
+            self.count(unquote(found.group(1)), body.get("input") or {})
         elif path.endswith("/models"):
             self.plain(200, {"object": "list", "data": [
                 {"id": "fake", "object": "model", "type": "model",

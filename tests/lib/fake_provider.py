@@ -410,7 +410,10 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 self.plain(200, self.message(body, self.blocks(body)))
         elif self.command == "POST" and path == "/v1/messages/count_tokens":
-            self.plain(200, {"input_tokens": 11})
+            if {"max_tokens", "stream", "temperature"} & set(body):
+                self.error(400)  # "Extra inputs are not permitted"
+            else:
+                self.plain(200, {"input_tokens": 11})
         elif self.command == "GET" and path == "/v1/models":
             self.plain(200, {"data": [
                 {"type": "model", "id": "fake", "display_name": "Fake",

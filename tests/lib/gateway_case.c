@@ -129,11 +129,7 @@ struct reply *case_reply(const struct dialect_ops *wire,
 		return reply_translate_new(wire, true, client, &answer);
 	if (!invoke_bridge_joins(client->id, wire->id))
 		return NULL;
-	return invoke_bridge_reply(client->id, wire->id,
-				   wire->id == DIALECT_INVOKE
-					   ? ROUTE_INVOKE_STREAM
-					   : ROUTE_MESSAGES,
-				   true);
+	return invoke_bridge_reply(client->id, wire->id, true);
 }
 
 struct told {

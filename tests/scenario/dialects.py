@@ -12,7 +12,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
-from dialect_client import Broken, DIALECTS, ask  # noqa: E402
+from dialect_client import Broken, DIALECTS, ask, count  # noqa: E402
 from kenaz import Engine, check, main  # noqa: E402
 
 CLAUDE = "anthropic.claude-sonnet-4-5"
@@ -95,6 +95,35 @@ def what_breaks_off_is_an_error():
             check(False, "%s, %s: %r" % (what, fault, answer.text))
 
 
+def counts_are_the_providers():
+    """No provider of chat completions counts: 404, in the client's words."""
+    for name, (_, model) in PROVIDERS.items():
+        for dialect in ("anthropic", "responses", "invoke", "converse"):
+            what = "%s counted behind %s" % (dialect, name)
+            if name in ("invoke", "converse"):
+                model = "us." + CLAUDE  # a profile, which is no model there
+            try:
+                tokens = count(gates[name], dialect, "fake: ", model)
+                check(name != "chat" and tokens == 11, "%s: %r" % (
+                    what, tokens))
+            except Broken as error:
+                check(name == "chat", "%s: %s" % (what, error))
+                status, value, headers = error.args
+                if dialect in ("invoke", "converse"):
+                    kind = headers["x-amzn-errortype"]
+                    wanted = "ResourceNotFoundException"
+                else:
+                    kind, wanted = value["error"]["type"], "not_found_error"
+                    if dialect == "responses":
+                        wanted = kind
+                check(status == 404 and kind == wanted, "%s: %r" % (
+                    what, error.args))
+    counted = [e["attrs"] for e in engine.events(kind="response.received")
+               if e["attrs"].get("http.response.status_code") == 200][-16:]
+    check(not any("gen_ai.usage.input_tokens" in a for a in counted),
+          "counting used no tokens: %r" % counted)
+
+
 def it_ends():
     sent = engine.events(kind="prompt.sent")
     check({e["attrs"].get("kenaz.wire_dialect", e["attrs"]["kenaz.dialect"])
@@ -108,4 +137,4 @@ def it_ends():
 
 main(a_text_arrives_as_it_was_sent, calls_arrive_whole,
      a_denied_call_becomes_a_text_that_names_the_rule,
-     what_breaks_off_is_an_error, it_ends)
+     what_breaks_off_is_an_error, counts_are_the_providers, it_ends)

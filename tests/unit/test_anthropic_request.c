@@ -386,8 +386,7 @@ static void routes_that_only_one_dialect_has_are_refused(void **state)
 	(void)state;
 	buf_init(&out, 65536);
 	request_translation_init(&t);
-	assert_int_equal(request_translate(&dialect_anthropic,
-					   ROUTE_COUNT_TOKENS,
+	assert_int_equal(request_translate(&dialect_anthropic, ROUTE_MODELS,
 					   span_text(BEGIN HELLO),
 					   &dialect_anthropic, &target, &out,
 					   &t),

@@ -152,7 +152,6 @@ static void test_invocations_become_messages(void **state)
 
 static void test_counts_are_wrapped(void **state)
 {
-	struct bedrock_test_outcome o;
 	struct invoke_bridge_result b, back;
 	const char *text;
 
@@ -176,24 +175,6 @@ static void test_counts_are_wrapped(void **state)
 			    "{\"budget_tokens\":1024}}"));
 	invoke_bridge_fini(&b);
 	invoke_bridge_fini(&back);
-
-	bedrock_test_run(invoke_bridge_reply(DIALECT_ANTHROPIC, DIALECT_INVOKE,
-					     ROUTE_BEDROCK_COUNT, false),
-			 span_text("{\"inputTokens\":12}"), 3, 0, &o);
-	assert_int_equal(o.err, ERR_OK);
-	assert_true(span_is(buf_span(&o.all), "{\"input_tokens\":12}"));
-	bedrock_test_drop(&o);
-	bedrock_test_run(invoke_bridge_reply(DIALECT_INVOKE, DIALECT_ANTHROPIC,
-					     ROUTE_COUNT_TOKENS, false),
-			 span_text("{\"input_tokens\":12}"), 3, 0, &o);
-	assert_true(span_is(buf_span(&o.all), "{\"inputTokens\":12}"));
-	bedrock_test_drop(&o);
-	bedrock_test_run(invoke_bridge_reply(DIALECT_INVOKE, DIALECT_ANTHROPIC,
-					     ROUTE_COUNT_TOKENS, false),
-			 span_text("{\"input_tokens\":-1}"), 3, 0, &o);
-	assert_int_equal(o.err, ERR_FORMAT);
-	assert_true(bedrock_test_has(&o.all, "{\"message\":"));
-	bedrock_test_drop(&o);
 }
 
 static void test_bad_requests_are_refused(void **state)
@@ -409,14 +390,12 @@ static void list_chunks(struct span frames, struct buf *out)
 
 static struct reply *unwrap(void)
 {
-	return invoke_bridge_reply(DIALECT_ANTHROPIC, DIALECT_INVOKE,
-				   ROUTE_INVOKE_STREAM, true);
+	return invoke_bridge_reply(DIALECT_ANTHROPIC, DIALECT_INVOKE, true);
 }
 
 static struct reply *wrap(void)
 {
-	return invoke_bridge_reply(DIALECT_INVOKE, DIALECT_ANTHROPIC,
-				   ROUTE_MESSAGES, true);
+	return invoke_bridge_reply(DIALECT_INVOKE, DIALECT_ANTHROPIC, true);
 }
 
 static void check_recording(const char *path)

@@ -82,8 +82,32 @@ static const struct {
 	 DIALECT_INVOKE, ROUTE_INVOKE},
 	{"bedrock", 0, DIALECT_INVOKE, ROUTE_BEDROCK_COUNT, false, CLAUDE,
 	 DIALECT_INVOKE, ROUTE_BEDROCK_COUNT},
+	{"bedrock", 0, DIALECT_CONVERSE, ROUTE_BEDROCK_COUNT, false, CLAUDE,
+	 DIALECT_CONVERSE, ROUTE_BEDROCK_COUNT},
+	{"bedrock", 0, DIALECT_ANTHROPIC, ROUTE_COUNT_TOKENS, false, CLAUDE_US,
+	 DIALECT_ANTHROPIC, ROUTE_COUNT_TOKENS},
+	{"bedrock", BITS(INVOKE) | BITS(CONVERSE), DIALECT_ANTHROPIC,
+	 ROUTE_COUNT_TOKENS, false, CLAUDE, DIALECT_INVOKE,
+	 ROUTE_BEDROCK_COUNT},
+	{"bedrock", BITS(CONVERSE), DIALECT_ANTHROPIC, ROUTE_COUNT_TOKENS,
+	 false, CLAUDE, DIALECT_CONVERSE, ROUTE_BEDROCK_COUNT},
+	{"bedrock", BITS(CONVERSE), DIALECT_INVOKE, ROUTE_BEDROCK_COUNT, false,
+	 CLAUDE, DIALECT_CONVERSE, ROUTE_BEDROCK_COUNT},
+	{"bedrock", 0, DIALECT_RESPONSES, ROUTE_RESPONSES_COUNT, false,
+	 "amazon.nova-pro-v1:0", DIALECT_CONVERSE, ROUTE_BEDROCK_COUNT},
 	{"anthropic", 0, DIALECT_ANTHROPIC, ROUTE_COUNT_TOKENS, false, "m",
 	 DIALECT_ANTHROPIC, ROUTE_COUNT_TOKENS},
+	{"anthropic", 0, DIALECT_INVOKE, ROUTE_BEDROCK_COUNT, false, CLAUDE,
+	 DIALECT_ANTHROPIC, ROUTE_COUNT_TOKENS},
+	{"scripted", 0, DIALECT_RESPONSES, ROUTE_RESPONSES_COUNT, false, "m",
+	 DIALECT_ANTHROPIC, ROUTE_COUNT_TOKENS},
+	{"openai", 0, DIALECT_ANTHROPIC, ROUTE_COUNT_TOKENS, false, "gpt-5",
+	 DIALECT_RESPONSES, ROUTE_RESPONSES_COUNT},
+	{"openai", 0, DIALECT_RESPONSES, ROUTE_RESPONSES_COUNT, false, "gpt-5",
+	 DIALECT_RESPONSES, ROUTE_RESPONSES_COUNT},
+	{"byo", BITS(CHAT) | BITS(RESPONSES), DIALECT_ANTHROPIC,
+	 ROUTE_COUNT_TOKENS, false, "m", DIALECT_RESPONSES,
+	 ROUTE_RESPONSES_COUNT},
 	{"openai", 0, DIALECT_ANTHROPIC, ROUTE_MODELS, false, "", DIALECT_CHAT,
 	 ROUTE_MODELS},
 };
@@ -116,10 +140,10 @@ static void test_what_cannot_be_asked(void **state)
 		enum route route;
 		const char *model;
 	} asks[] = {
-		{"openai", 0, ROUTE_COUNT_TOKENS, "m"},
-		{"bedrock", 0, ROUTE_COUNT_TOKENS, CLAUDE},
+		{"openai", BITS(CHAT), ROUTE_COUNT_TOKENS, "m"},
+		{"openrouter", 0, ROUTE_COUNT_TOKENS, "m"},
+		{"bento", 0, ROUTE_COUNT_TOKENS, "m"},
 		{"bedrock", 0, ROUTE_MODELS, ""},
-		{"anthropic", 0, ROUTE_BEDROCK_COUNT, CLAUDE},
 		{"bedrock", BITS(RESPONSES), ROUTE_MESSAGES, CLAUDE},
 		{"byo", BITS(CHAT), ROUTE_COUNT_TOKENS, "m"},
 		{"openai", BITS(CHAT), ROUTE_RESPONSES, "gpt-5-codex"},
@@ -195,6 +219,26 @@ static const struct {
 	 "https://bedrock-runtime.us-isob-east-1.sc2s.sgov.gov/model/m/"
 	 "invoke"},
 	{"us-iso-east-1", ROUTE_VARIANT_DUALSTACK, ROUTE_INVOKE, "m", NULL},
+	/* Profiles are no models to CountTokens; other ARNs stay. */
+	{"us-east-1", ROUTE_VARIANT_PLAIN, ROUTE_BEDROCK_COUNT,
+	 "us.anthropic.claude-haiku-4-5",
+	 "https://bedrock-runtime.us-east-1.amazonaws.com/model/anthropic."
+	 "claude-haiku-4-5/count-tokens"},
+	{"us-east-1", ROUTE_VARIANT_PLAIN, ROUTE_BEDROCK_COUNT,
+	 "arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.c",
+	 "https://bedrock-runtime.us-east-1.amazonaws.com/model/anthropic.c/"
+	 "count-tokens"},
+	{"us-east-1", ROUTE_VARIANT_PLAIN, ROUTE_BEDROCK_COUNT,
+	 "arn:aws:bedrock:us-east-1:1:application-inference-profile/us.x",
+	 "https://bedrock-runtime.us-east-1.amazonaws.com/model/arn%3Aaws%3A"
+	 "bedrock%3Aus-east-1%3A1%3Aapplication-inference-profile%2Fus.x/"
+	 "count-tokens"},
+	{"us-east-1", ROUTE_VARIANT_PLAIN, ROUTE_CONVERSE, "us.anthropic.c",
+	 "https://bedrock-runtime.us-east-1.amazonaws.com/model/us.anthropic."
+	 "c/converse"},
+	{"us-east-1", ROUTE_VARIANT_PLAIN, ROUTE_COUNT_TOKENS, "m",
+	 "https://bedrock-mantle.us-east-1.api.aws/anthropic/v1/messages/"
+	 "count_tokens"},
 	{"us-east-1", ROUTE_VARIANT_PLAIN, ROUTE_INVOKE, "a/b:c",
 	 "https://bedrock-runtime.us-east-1.amazonaws.com/model/a%2Fb%3Ac/"
 	 "invoke"},

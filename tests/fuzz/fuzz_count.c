@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fuzz_count.c - counts of tokens: any request and any answer, in all dialects
+ *
+ * The first byte says who asks whom, the rest is what came.
+ */
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/json.h"
+#include "engine/gate/count.h"
+#include "engine/gate/request_translate.h"
+
+static const struct {
+	enum dialect dialect;
+	enum route route;
+} sides[] = {
+	{DIALECT_ANTHROPIC, ROUTE_COUNT_TOKENS},
+	{DIALECT_RESPONSES, ROUTE_RESPONSES_COUNT},
+	{DIALECT_INVOKE, ROUTE_BEDROCK_COUNT},
+	{DIALECT_CONVERSE, ROUTE_BEDROCK_COUNT},
+};
+
+/* What is made can be read, whatever was read. */
+static void check_json(struct span text)
+{
+	const struct json_limits limits = {.allow_nul = true};
+	struct json j;
+
+	json_init(&j);
+	assert(json_parse(&j, text, &limits) == ERR_OK);
+	json_fini(&j);
+}
+
+static void check_request(size_t from, size_t to, struct span body)
+{
+	const struct dialect_target t = {.route = sides[to].route,
+					 .model = span_text("m")};
+	struct request_translation result;
+	struct buf out;
+	enum err e;
+
+	buf_init(&out, BODY_MAX_BYTES);
+	request_translation_init(&result);
+	e = request_translate(dialect_find(sides[from].dialect),
+			      sides[from].route, body,
+			      dialect_find(sides[to].dialect), &t, &out,
+			      &result);
+	if (e == ERR_OK)
+		check_json(buf_span(&out));
+	else
+		assert(result.error_text[0]);
+	request_translation_fini(&result);
+	buf_fini(&out);
+}
+
+static void check_answer(size_t from, size_t to, struct span bytes)
+{
+	struct reply *r = count_reply_new(dialect_find(sides[from].dialect),
+					  dialect_find(sides[to].dialect));
+	struct buf out;
+	enum err e;
+
+	assert(r);
+	buf_init(&out, BODY_MAX_BYTES);
+	e = bytes.len_bytes ? reply_feed(r, &bytes, &out) : ERR_OK;
+	if (e == ERR_OK)
+		e = reply_end(r, &out);
+	assert(out.len_bytes == 0);
+	if (e != ERR_OK)
+		assert(reply_fail(r, "api_error", span_text("no")) == ERR_OK);
+	assert(reply_release(r, &out) == ERR_OK);
+	check_json(buf_span(&out));
+	buf_fini(&out);
+	reply_free(r);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct span rest;
+	size_t from, to;
+
+	if (size == 0)
+		return 0;
+	from = data[0] & 3;
+	to = (data[0] >> 2) & 3;
+	rest = span_of(data + 1, size - 1);
+	if (from != to)
+		check_request(from, to, rest);
+	check_answer(from, to, rest);
+	return 0;
+}
+
+/* sources: engine/base/buf.c engine/base/digest.c engine/base/err.c
+ * engine/base/json.c engine/base/json_text.c engine/base/jsonw.c
+ * engine/base/text.c engine/gate/anthropic.c engine/gate/anthropic_body.c
+ * engine/gate/anthropic_content.c engine/gate/anthropic_plan.c
+ * engine/gate/anthropic_reader.c engine/gate/anthropic_reply.c
+ * engine/gate/anthropic_request.c engine/gate/anthropic_stream.c
+ * engine/gate/anthropic_tools.c engine/gate/anthropic_wire.c
+ * engine/gate/anthropic_words.c engine/gate/anthropic_writer.c
+ * engine/gate/bedrock_error.c engine/gate/chat.c engine/gate/chat_body.c
+ * engine/gate/chat_calls.c engine/gate/chat_common.c engine/gate/chat_edit.c
+ * engine/gate/chat_inspect.c engine/gate/chat_message_read.c
+ * engine/gate/chat_message_write.c engine/gate/chat_read.c
+ * engine/gate/chat_request_read.c engine/gate/chat_request_write.c
+ * engine/gate/chat_rewrite.c engine/gate/chat_stream.c
+ * engine/gate/chat_write.c engine/gate/converse.c engine/gate/converse_body.c
+ * engine/gate/converse_content_read.c engine/gate/converse_content_write.c
+ * engine/gate/converse_inspect.c engine/gate/converse_reader.c
+ * engine/gate/converse_request_read.c engine/gate/converse_request_write.c
+ * engine/gate/converse_stream.c engine/gate/converse_words.c
+ * engine/gate/converse_writer.c engine/gate/count.c engine/gate/crc32.c
+ * engine/gate/dialect.c engine/gate/eventstream.c engine/gate/invoke.c
+ * engine/gate/invoke_beta.c engine/gate/invoke_body.c
+ * engine/gate/invoke_bridge.c engine/gate/invoke_frames.c
+ * engine/gate/invoke_reply.c engine/gate/models_list.c engine/gate/neutral.c
+ * engine/gate/neutral_names.c engine/gate/neutral_queue.c
+ * engine/gate/neutral_tools.c engine/gate/reply.c
+ * engine/gate/reply_translate.c engine/gate/request_translate.c
+ * engine/gate/responses.c engine/gate/responses_body.c
+ * engine/gate/responses_call.c engine/gate/responses_error.c
+ * engine/gate/responses_events.c engine/gate/responses_inspect.c
+ * engine/gate/responses_object.c engine/gate/responses_read.c
+ * engine/gate/responses_request_read.c engine/gate/responses_request_write.c
+ * engine/gate/responses_stream.c engine/gate/responses_tools_read.c
+ * engine/gate/responses_walk.c engine/gate/responses_write.c
+ * engine/gate/seen.c engine/gate/sse.c engine/proto/attrs.c */
