@@ -174,11 +174,10 @@ static enum err take_reason(struct anthropic_reader *a, json_ref from)
 	json_ref sequence = json_get(j, from, "stop_sequence");
 
 	if (json_text(j, json_get(j, from, "stop_reason"), a->reason,
-		      sizeof(a->reason)) != ERR_OK)
+		      sizeof(a->reason)) != ERR_OK ||
+	    !a->reason[0])
 		return neutral_broken(&a->base, "a stop reason that is none");
 	a->stop = anthropic_stop_of(span_text(a->reason));
-	if (a->stop == NEUTRAL_STOP_NONE)
-		return neutral_broken(&a->base, "an unknown stop reason");
 	buf_reset(&a->sequence);
 	return json_is(j, sequence, JSON_STRING)
 		       ? json_string(j, sequence, &a->sequence)

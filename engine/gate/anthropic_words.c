@@ -117,7 +117,7 @@ static const struct {
 	{NEUTRAL_STOP_PAUSE, "pause_turn"},
 };
 
-/** anthropic_stop_of() - What a stop reason means; NONE when unknown */
+/** anthropic_stop_of() - What a stop reason means; OTHER when unknown */
 enum neutral_stop anthropic_stop_of(struct span reason)
 {
 	size_t i;
@@ -125,7 +125,7 @@ enum neutral_stop anthropic_stop_of(struct span reason)
 	for (i = 0; i < ARRAY_SIZE(stop_table); i++)
 		if (span_is(reason, stop_table[i].name))
 			return stop_table[i].stop;
-	return NEUTRAL_STOP_NONE;
+	return NEUTRAL_STOP_OTHER;
 }
 
 /** anthropic_stop_name() - A stop reason's name */

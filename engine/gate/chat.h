@@ -47,6 +47,8 @@ enum neutral_error chat_read_error(unsigned http_status, struct span body,
 const char *chat_error_name(enum neutral_error error,
 			    unsigned *ret_http_status);
 
+enum neutral_stop chat_stop_of(const char *reason);
+enum neutral_stop chat_stop_of(const char *reason);
 bool chat_is_failure(const char *reason);
 bool chat_is_blank(struct span s);
 bool chat_is_done(struct span data);

@@ -13,6 +13,7 @@
 #include "engine/gate/chat.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "engine/base/jsonw.h"
 #include "engine/base/text.h"
@@ -294,22 +295,67 @@ enum err chat_put_error(struct buf *b, const char *type, struct span message)
 	return jsonw_finish(&w);
 }
 
+/* Servers differ in what they call the end of a turn; any case. */
+static const struct {
+	const char *word;
+	enum neutral_stop stop; /* NONE: the answer broke off */
+} stop_words[] = {
+	{"stop", NEUTRAL_STOP_END},
+	{"tool_calls", NEUTRAL_STOP_END},
+	{"function_call", NEUTRAL_STOP_END},
+	{"tool_use", NEUTRAL_STOP_END},
+	{"end", NEUTRAL_STOP_END},
+	{"end_turn", NEUTRAL_STOP_END},
+	{"eos", NEUTRAL_STOP_END},
+	{"eos_token", NEUTRAL_STOP_END},
+	{"completed", NEUTRAL_STOP_END},
+	{"stop_sequence", NEUTRAL_STOP_END},
+	{"length", NEUTRAL_STOP_LENGTH},
+	{"max_tokens", NEUTRAL_STOP_LENGTH},
+	{"max_output_tokens", NEUTRAL_STOP_LENGTH},
+	{"model_length", NEUTRAL_STOP_CONTEXT},
+	{"model_context_window_exceeded", NEUTRAL_STOP_CONTEXT},
+	{"content_filter", NEUTRAL_STOP_REFUSAL},
+	{"content_filtered", NEUTRAL_STOP_REFUSAL},
+	{"guardrail_intervened", NEUTRAL_STOP_REFUSAL},
+	{"refusal", NEUTRAL_STOP_REFUSAL},
+	{"safety", NEUTRAL_STOP_REFUSAL}, /* Gemini's, up to spii */
+	{"recitation", NEUTRAL_STOP_REFUSAL},
+	{"blocklist", NEUTRAL_STOP_REFUSAL},
+	{"prohibited_content", NEUTRAL_STOP_REFUSAL},
+	{"spii", NEUTRAL_STOP_REFUSAL},
+	{"sensitive", NEUTRAL_STOP_REFUSAL}, /* Zhipu's */
+	{"error", NEUTRAL_STOP_NONE},
+	{"abort", NEUTRAL_STOP_NONE}, /* vLLM's and SGLang's */
+	{"aborted", NEUTRAL_STOP_NONE},
+	{"cancelled", NEUTRAL_STOP_NONE},
+	{"insufficient_system_resource", NEUTRAL_STOP_NONE},
+	{"network_error", NEUTRAL_STOP_NONE},
+	{"malformed_function_call", NEUTRAL_STOP_NONE},
+};
+
+/**
+ * chat_stop_of() - What a finish_reason means
+ * @reason:	As received
+ *
+ * Return: NONE when it says that the answer broke off; OTHER for a word that
+ *	   is not known; END also where calls, a refusal or a stop sequence
+ *	   may have ended the turn: the answer shows it.
+ */
+enum neutral_stop chat_stop_of(const char *reason)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(stop_words); i++)
+		if (strcasecmp(reason, stop_words[i].word) == 0)
+			return stop_words[i].stop;
+	return NEUTRAL_STOP_OTHER;
+}
+
 /** chat_is_failure() - Whether a finish_reason says that an answer broke off */
 bool chat_is_failure(const char *reason)
 {
-	static const char *const words[] = {
-		"error",
-		"abort",
-		"aborted",
-		"cancelled",
-		"insufficient_system_resource",
-	};
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(words); i++)
-		if (strcmp(reason, words[i]) == 0)
-			return true;
-	return false;
+	return chat_stop_of(reason) == NEUTRAL_STOP_NONE;
 }
 
 /** chat_is_blank() - Whether an event's data says nothing */

@@ -22,7 +22,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "engine/base/text.h"
 #include "engine/gate/chat_calls.h"
@@ -335,23 +334,6 @@ static enum err read_error(struct reader_chat *x, json_ref error)
 			   : e;
 }
 
-/* Servers differ in what they call the end of a turn. */
-static bool is_known(const char *reason)
-{
-	static const char *const words[] = {
-		"stop",     "tool_calls", "function_call",  "length",
-		"eos",      "eos_token",  "content_filter", "max_tokens",
-		"end",      "end_turn",   "stop_sequence",  "model_length",
-		"tool_use",
-	};
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(words); i++)
-		if (strcasecmp(reason, words[i]) == 0)
-			return true;
-	return reason[0] == '\0';
-}
-
 static enum err finish(struct reader_chat *x, json_ref choice, json_ref reason)
 {
 	const struct json *j = &x->doc;
@@ -368,8 +350,6 @@ static enum err finish(struct reader_chat *x, json_ref choice, json_ref reason)
 	if (chat_is_failure(x->reason))
 		return fail(x, NEUTRAL_ERROR_API,
 			    span_text("the provider broke the answer off"));
-	if (!is_known(x->reason))
-		return neutral_broken(&x->base, "an unknown stop reason");
 	e = close_block(x);
 	for (i = 0; e == ERR_OK && i < x->calls.count; i++)
 		e = give_call(x, &x->calls.items[i]);
@@ -409,7 +389,8 @@ static enum err read_choice(struct reader_chat *x, json_ref choice)
 		return neutral_broken(&x->base, "more than one choice");
 	e = read_message(x, json_get(j, choice,
 				     x->streamed ? "delta" : "message"));
-	if (e == ERR_OK && is_set(x, reason))
+	/* Some servers send an empty one with every chunk. */
+	if (e == ERR_OK && is_set(x, reason) && !json_string_is(j, reason, ""))
 		e = finish(x, choice, reason);
 	return e;
 }
@@ -440,20 +421,10 @@ static enum err read_document(struct reader_chat *x)
 
 static enum neutral_stop stop_of(const struct reader_chat *x)
 {
-	static const struct {
-		const char *reason;
-		enum neutral_stop stop;
-	} table[] = {
-		{"length", NEUTRAL_STOP_LENGTH},
-		{"max_tokens", NEUTRAL_STOP_LENGTH},
-		{"model_length", NEUTRAL_STOP_CONTEXT},
-		{"content_filter", NEUTRAL_STOP_REFUSAL},
-	};
-	size_t i;
+	enum neutral_stop stop = chat_stop_of(x->reason);
 
-	for (i = 0; i < ARRAY_SIZE(table); i++)
-		if (strcmp(x->reason, table[i].reason) == 0)
-			return table[i].stop;
+	if (stop != NEUTRAL_STOP_END)
+		return stop;
 	/* Some servers say "stop" after calls, others "tool_calls" always. */
 	if (x->calls.count)
 		return NEUTRAL_STOP_TOOL;

@@ -232,10 +232,10 @@ static enum err read_reason(struct chat_stream *s, json_ref reason,
 	struct reply_summary *sum = &s->base.summary;
 	char text[sizeof(sum->stop_reason)];
 
-	if (!is_set(s, reason))
+	/* Some servers send an empty one with every chunk. */
+	if (!is_set(s, reason) || json_string_is(&s->event, reason, ""))
 		return ERR_OK;
-	if (json_text(&s->event, reason, text, sizeof(text)) != ERR_OK ||
-	    !text[0])
+	if (json_text(&s->event, reason, text, sizeof(text)) != ERR_OK)
 		return broken(s, "a malformed finish_reason");
 	if (chat_is_failure(text))
 		return broken(s, "the provider broke the answer off");

@@ -373,6 +373,7 @@ static const char *reason_of(const struct chat_writer *c,
 		[NEUTRAL_STOP_TOOL] = "tool_calls",
 		[NEUTRAL_STOP_REFUSAL] = "content_filter",
 		[NEUTRAL_STOP_PAUSE] = "stop",
+		[NEUTRAL_STOP_OTHER] = "length",
 	};
 
 	if (stop == NEUTRAL_STOP_TOOL && !c->calls)

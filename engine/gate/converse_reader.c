@@ -318,7 +318,8 @@ static enum err read_stop(struct converse_reader *r)
 	json_ref at = json_get(&r->doc, JSON_ROOT, "stopReason");
 	struct span reason;
 
-	if (json_text(&r->doc, at, r->reason, sizeof(r->reason)) != ERR_OK)
+	if (json_text(&r->doc, at, r->reason, sizeof(r->reason)) != ERR_OK ||
+	    !r->reason[0])
 		return neutral_broken(&r->base, "a stop without a reason");
 	reason = span_text(r->reason);
 	r->stopping = true;
@@ -326,9 +327,6 @@ static enum err read_stop(struct converse_reader *r)
 	if (strncmp(r->reason, "malformed_", 10) == 0)
 		return fail(r, NEUTRAL_ERROR_API, reason,
 			    span_text("the model's output was malformed"));
-	/* A finished turn would be a guess. */
-	if (r->stop == NEUTRAL_STOP_NONE)
-		return neutral_broken(&r->base, "an unknown stop reason");
 	return ERR_OK;
 }
 

@@ -37,8 +37,7 @@ static const struct {
  * converse_stop_of() - What a stop reason means
  * @reason:	As received
  *
- * Return: NEUTRAL_STOP_NONE for one that is unknown, or that says that the
- *	   model's output cannot be used.
+ * Return: NEUTRAL_STOP_OTHER for one that is unknown.
  */
 enum neutral_stop converse_stop_of(struct span reason)
 {
@@ -47,7 +46,7 @@ enum neutral_stop converse_stop_of(struct span reason)
 	for (i = 0; i < ARRAY_SIZE(stops); i++)
 		if (span_is(reason, stops[i].name))
 			return stops[i].stop;
-	return NEUTRAL_STOP_NONE;
+	return NEUTRAL_STOP_OTHER;
 }
 
 /** converse_stop_name() - A stop in Converse's words */

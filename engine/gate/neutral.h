@@ -114,6 +114,8 @@ enum neutral_stop {
 	NEUTRAL_STOP_TOOL,
 	NEUTRAL_STOP_REFUSAL, /* content filter, guardrail, refusal */
 	NEUTRAL_STOP_PAUSE,
+	/* A word nobody knows: TOOL if calls remain, else LENGTH. */
+	NEUTRAL_STOP_OTHER,
 };
 
 enum neutral_error {

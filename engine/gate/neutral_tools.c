@@ -344,6 +344,7 @@ const char *neutral_stop_name(enum neutral_stop stop)
 		[NEUTRAL_STOP_TOOL] = "tool_use",
 		[NEUTRAL_STOP_REFUSAL] = "refusal",
 		[NEUTRAL_STOP_PAUSE] = "pause_turn",
+		[NEUTRAL_STOP_OTHER] = "other",
 	};
 
 	return names[stop];

@@ -16,6 +16,8 @@
  *	- calls whose arguments are not one JSON object are denied;
  *	- denied calls become texts that name the rule;
  *	- the stop reason tells whether calls remain, whatever the wire said;
+ *	- a word for the stop that nobody knows means that the answer may not
+ *	  be whole: it is there, and ends as one that was cut short;
  *	- a pause, which only Anthropic's dialect can express, is an error
  *	  elsewhere, because a finished turn would be a lie;
  *	- missing ids of messages and calls are made up.
@@ -324,6 +326,8 @@ static enum neutral_stop stop_of(const struct translation *t,
 	const struct reply_summary *s = &t->base.summary;
 	bool remain = s->calls > s->calls_denied;
 
+	if (stop == NEUTRAL_STOP_OTHER)
+		return remain ? NEUTRAL_STOP_TOOL : NEUTRAL_STOP_LENGTH;
 	if (stop == NEUTRAL_STOP_TOOL && !remain)
 		return NEUTRAL_STOP_END;
 	if (stop == NEUTRAL_STOP_END && remain)
@@ -352,7 +356,9 @@ static enum err on_stop(struct translation *t, const struct neutral_event *ev)
 		return e;
 	}
 	copy.stop = stop_of(t, ev->stop);
-	if (copy.stop != ev->stop || !ev->reason.len_bytes ||
+	/* The log has the word that nobody knows. */
+	if ((copy.stop != ev->stop && ev->stop != NEUTRAL_STOP_OTHER) ||
+	    !ev->reason.len_bytes ||
 	    span_copy_text(ev->reason, s->stop_reason,
 			   sizeof(s->stop_reason)) != ERR_OK)
 		(void)snprintf(s->stop_reason, sizeof(s->stop_reason), "%s",

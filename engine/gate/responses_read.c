@@ -475,7 +475,7 @@ static enum err give_stop(struct reader_state *x, const struct json *j,
 		 json_string_is(j, at, "max_tokens"))
 		ev.stop = NEUTRAL_STOP_LENGTH;
 	else
-		return broken(x, "an unknown stop reason");
+		ev.stop = NEUTRAL_STOP_OTHER;
 	ev.reason = name_of(j, at, reason, sizeof(reason));
 	x->base.stopped = true;
 	return emit(x, ev);

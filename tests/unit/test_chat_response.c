@@ -218,6 +218,51 @@ static void reads_streams(void **state)
 	      true, "S(c1,m) U(1,2,0,0,0) stop 1 ");
 }
 
+static void reads_any_stop(void **state)
+{
+	static const struct {
+		const char *word;
+		enum neutral_stop stop; /* NONE: an error */
+	} words[] = {
+		{"STOP", NEUTRAL_STOP_END},
+		{"eos", NEUTRAL_STOP_END},
+		{"MAX_TOKENS", NEUTRAL_STOP_LENGTH},
+		{"Length", NEUTRAL_STOP_LENGTH},
+		{"SAFETY", NEUTRAL_STOP_REFUSAL},
+		{"content_filter", NEUTRAL_STOP_REFUSAL},
+		{"model_length", NEUTRAL_STOP_CONTEXT},
+		{"repetition", NEUTRAL_STOP_OTHER},
+		{"OTHER", NEUTRAL_STOP_OTHER},
+		{"abort", NEUTRAL_STOP_NONE},
+		{"ABORT", NEUTRAL_STOP_NONE},
+		{"MALFORMED_FUNCTION_CALL", NEUTRAL_STOP_NONE},
+	};
+	char text[512], want[128];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(words); i++) {
+		(void)snprintf(text, sizeof(text),
+			       CHUNK("{\"content\":\"x\"}", "\"%s\"") DONE,
+			       words[i].word);
+		(void)snprintf(want, sizeof(want), "S(c1,m) T[x] stop %d ",
+			       (int)words[i].stop);
+		check(text, true,
+		      words[i].stop == NEUTRAL_STOP_NONE
+			      ? "S(c1,m) T[xerror 11 the provider broke the "
+				"answer off"
+			      : want);
+	}
+	/* One that is empty is none, even with every chunk. */
+	check(CHUNK("{\"content\":\"a\"}", "\"\"")
+		      CHUNK("{\"content\":\"b\"}", "\"\"") ENDS("stop") DONE,
+	      true, "S(c1,m) T[ab] stop 1 ");
+	check_failure(CHUNK("{\"content\":\"a\"}", "\"\"") DONE, true,
+		      "the provider's stream ended before its finish_reason");
+	check_failure(BODY("{\"content\":\"a\"}", ""), false,
+		      "a completion without finish_reason");
+}
+
 static void reads_thinking(void **state)
 {
 	(void)state;
@@ -644,6 +689,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_streams),
+		cmocka_unit_test(reads_any_stop),
 		cmocka_unit_test(reads_thinking),
 		cmocka_unit_test(reads_plain_bodies),
 		cmocka_unit_test(reads_errors),

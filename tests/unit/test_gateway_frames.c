@@ -176,12 +176,26 @@ static void usage_that_comes_behind_the_stop(void **state)
 	case_every_pair(waits_for_usage);
 }
 
+/* Not whole for certain, so no success; but what is there is not lost. */
+static void ends_cut_short(const struct case_run *c, const void *context)
+{
+	const char *stop =
+		c->way == CASE_TRANSLATED ? "stop=max_tokens" : "stop=other";
+
+	(void)context;
+	assert_int_equal(c->run.state, REPLY_DONE);
+	if (strncmp(c->said, "text{Hel} ", 10) != 0 || !strstr(c->said, stop))
+		fail_msg("dialect %d to %d, way %d: %s", (int)c->wire->id,
+			 (int)c->client->id, (int)c->way, c->said);
+	if (c->way == CASE_PASSED)
+		assert_true(span_equal(buf_span(&c->run.all), c->bytes));
+}
+
 static void stops_that_are_no_end_of_turn(void **state)
 {
 	(void)state;
 	case_each("guardrail", case_says, "text{Hel} stop=refusal usage=21/12");
-	case_each("unknown_stop", case_fails_in_translation,
-		  "unknown stop reason");
+	case_each("unknown_stop", ends_cut_short, NULL);
 	case_each("malformed_output", case_fails_in_translation, "malformed");
 }
 
