@@ -15,71 +15,14 @@
  */
 #include "engine/gate/dialect.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/text.h"
 #include "engine/gate/anthropic_neutral.h"
 #include "engine/gate/anthropic_reply.h"
-#include "engine/proto/attrs.h"
+#include "engine/gate/inspection.h"
 
-#define REQUEST_TOKENS_MAX (1u << 20)
-#define CONTENT_DEPTH_MAX  4u /* lists of blocks inside each other */
-
-/* The lists are large and never cleared: the counts say what is there. */
-struct inspection {
-	struct json doc;
-	struct request_facts *facts;
-	struct seen *seen;
-	size_t n_features, n_tools;
-	char features[FEATURES_MAX][FEATURE_MAX_BYTES + 1];
-	char tool_names[ATTR_LIST_MAX_ITEMS][TOOL_NAME_MAX_BYTES + 1];
-};
-
-static enum err refuse(struct inspection *in, enum err e, const char *why)
-{
-	(void)snprintf(in->facts->error_text, sizeof(in->facts->error_text),
-		       "%s", why);
-	return e;
-}
-
-static enum err add_feature(struct inspection *in, const char *kind,
-			    struct span detail)
-{
-	char name[FEATURE_MAX_BYTES + 1];
-	int len = snprintf(name, sizeof(name), "%s%s", kind,
-			   detail.len_bytes ? ":" : "");
-	size_t i;
-
-	if (len > 0 && detail.len_bytes)
-		(void)text_escape_line(detail, name + len,
-				       sizeof(name) - (size_t)len);
-	for (i = 0; i < in->n_features; i++)
-		if (strcmp(in->features[i], name) == 0)
-			return ERR_OK;
-	if (in->n_features == FEATURES_MAX)
-		return refuse(in, ERR_LIMIT, "too many provider-side features");
-	memcpy(in->features[in->n_features++], name, sizeof(name));
-	return ERR_OK;
-}
-
-/* A feature named after a string found in the request. */
-static enum err add_unknown(struct inspection *in, const char *kind,
-			    json_ref found)
-{
-	struct buf text;
-	enum err e;
-
-	buf_init(&text, BODY_MAX_BYTES);
-	e = json_string(&in->doc, found, &text);
-	if (e == ERR_OK)
-		e = add_feature(in, kind, buf_span(&text));
-	else if (e != ERR_MEMORY)
-		e = add_feature(in, kind, span_text("?"));
-	buf_fini(&text);
-	return e;
-}
+#define CONTENT_DEPTH_MAX 4u /* lists of blocks inside each other */
 
 static const struct {
 	const char *prefix;  /* before the date */
@@ -105,15 +48,6 @@ static bool is_date(struct span s)
 	       text_parse_u64(s, 20200101, 29991231, &date) == ERR_OK;
 }
 
-static void add_tool_name(struct inspection *in, json_ref name)
-{
-	/* The list is for the record; calls are judged one by one. */
-	if (in->n_tools < ATTR_LIST_MAX_ITEMS &&
-	    json_text(&in->doc, name, in->tool_names[in->n_tools],
-		      TOOL_NAME_MAX_BYTES + 1) == ERR_OK)
-		in->n_tools++;
-}
-
 /* A tool that the provider's own programs may call. */
 static enum err inspect_callers(struct inspection *in, json_ref tool)
 {
@@ -124,7 +58,7 @@ static enum err inspect_callers(struct inspection *in, json_ref tool)
 		return ERR_OK;
 	JSON_EACH (j, caller, callers)
 		if (!json_string_is(j, caller, "direct"))
-			return add_feature(in, "code_execution", span_text(""));
+			return inspection_add(in, "code_execution");
 	return ERR_OK;
 }
 
@@ -136,31 +70,31 @@ static enum err inspect_tool(struct inspection *in, json_ref tool)
 	size_t i;
 
 	if (!json_is(&in->doc, tool, JSON_OBJECT))
-		return refuse(in, ERR_FORMAT, "tools: not a list of objects");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "tools: not a list of objects");
 	if (type == JSON_NONE || json_is(&in->doc, type, JSON_NULL) ||
 	    json_string_is(&in->doc, type, "custom")) {
 		if (!json_is(&in->doc, name, JSON_STRING))
-			return refuse(in, ERR_FORMAT,
-				      "tools: a tool without a name");
-		add_tool_name(in, name);
+			return inspection_refuse(
+				in, ERR_FORMAT, "tools: a tool without a name");
+		inspection_note_tool(in, name);
 		return inspect_callers(in, tool);
 	}
 	if (json_text(&in->doc, type, text, sizeof(text)) != ERR_OK)
-		return add_unknown(in, "unknown_tool", type);
+		return inspection_add_string(in, "unknown_tool", type);
 	for (i = 0; i < ARRAY_SIZE(tool_kinds); i++) {
 		size_t len = strlen(tool_kinds[i].prefix);
 
 		if (strncmp(text, tool_kinds[i].prefix, len) != 0)
 			continue;
 		if (tool_kinds[i].feature)
-			return add_feature(in, tool_kinds[i].feature,
-					   span_text(""));
+			return inspection_add(in, tool_kinds[i].feature);
 		if (!is_date(span_text(text + len)))
 			break;
-		add_tool_name(in, name);
+		inspection_note_tool(in, name);
 		return ERR_OK;
 	}
-	return add_unknown(in, "unknown_tool", type);
+	return inspection_add_string(in, "unknown_tool", type);
 }
 
 static enum err inspect_tools(struct inspection *in)
@@ -171,7 +105,7 @@ static enum err inspect_tools(struct inspection *in)
 	if (tools == JSON_NONE || json_is(&in->doc, tools, JSON_NULL))
 		return ERR_OK;
 	if (!json_is(&in->doc, tools, JSON_ARRAY))
-		return refuse(in, ERR_FORMAT, "tools: not a list");
+		return inspection_refuse(in, ERR_FORMAT, "tools: not a list");
 	JSON_EACH (&in->doc, tool, tools) {
 		e = inspect_tool(in, tool);
 		if (e != ERR_OK)
@@ -195,36 +129,26 @@ static enum err inspect_source(struct inspection *in, json_ref block,
 			      sizeof(kind)) != ERR_OK ||
 		    (strcmp(kind, "image") != 0 &&
 		     strcmp(kind, "document") != 0))
-			return add_feature(in, "url", span_text(""));
-		return add_feature(in,
-				   kind[0] == 'i' ? "url_image"
-						  : "url_document",
-				   span_text(""));
+			return inspection_add(in, "url");
+		return inspection_add(in, kind[0] == 'i' ? "url_image"
+							 : "url_document");
 	}
 	if (json_string_is(j, type, "file"))
-		return add_feature(in, "file_id", span_text(""));
+		return inspection_add(in, "file_id");
 	for (i = 0; i < ARRAY_SIZE(inside); i++)
 		if (json_string_is(j, type, inside[i]))
 			return ERR_OK;
-	return add_unknown(in, "unknown_source", type);
+	return inspection_add_string(in, "unknown_source", type);
 }
 
 static void note_result(struct inspection *in, json_ref block)
 {
-	struct request_facts *f = in->facts;
-	json_ref id_at = json_get(&in->doc, block, "tool_use_id");
-	char id[CALL_ID_MAX_BYTES + 1];
 	bool failed = false;
 
-	if (json_text(&in->doc, id_at, id, sizeof(id)) != ERR_OK ||
-	    id[0] == '\0' || seen_has(in->seen, span_text(id)))
-		return;
 	(void)!json_bool(&in->doc, json_get(&in->doc, block, "is_error"),
 			 &failed);
-	/* One that does not fit is reported with the next request. */
-	if (attrs_put_text(&f->results, id,
-			   span_text(failed ? "error" : "ok")) == ERR_OK)
-		seen_add(in->seen, span_text(id));
+	inspection_note_result(in, json_get(&in->doc, block, "tool_use_id"),
+			       failed);
 }
 
 /*
@@ -241,7 +165,7 @@ static enum err inspect_addition(struct inspection *in, json_ref block)
 		return ERR_OK;
 	if (json_string_is(j, type, "tool_definition"))
 		return inspect_tool(in, json_get(j, tool, "definition"));
-	return add_unknown(in, "unknown_tool", type);
+	return inspection_add_string(in, "unknown_tool", type);
 }
 
 /* Content that the model reads; it makes the provider do nothing more. */
@@ -296,18 +220,19 @@ static enum err inspect_block(struct inspection *in, json_ref block,
 	enum err e = ERR_OK;
 
 	if (!json_is(j, block, JSON_OBJECT) || !json_is(j, type, JSON_STRING))
-		return refuse(in, ERR_FORMAT, "content: a block without type");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "content: a block without type");
 	/* A call's input is the agent's own; nothing in it is fetched. */
 	if (json_string_is(j, type, "tool_use"))
 		return ERR_OK;
 	if (!is_known_content(j, type))
-		e = add_unknown(in, "unknown_content", type);
+		e = inspection_add_string(in, "unknown_content", type);
 	if (e == ERR_OK && json_string_is(j, type, "tool_addition"))
 		e = inspect_addition(in, block);
 	if (e == ERR_OK && json_string_is(j, type, "container_upload"))
-		e = add_feature(in, "container", span_text(""));
+		e = inspection_add(in, "container");
 	if (e == ERR_OK && json_get(j, block, "file_id") != JSON_NONE)
-		e = add_feature(in, "file_id", span_text(""));
+		e = inspection_add(in, "file_id");
 	if (e == ERR_OK && json_is(j, source, JSON_OBJECT)) {
 		e = inspect_source(in, block, source);
 		if (e == ERR_OK)
@@ -330,7 +255,8 @@ static enum err inspect_content(struct inspection *in, json_ref content,
 	if (!json_is(&in->doc, content, JSON_ARRAY))
 		return ERR_OK;
 	if (depth > CONTENT_DEPTH_MAX)
-		return refuse(in, ERR_LIMIT, "content: nested too deeply");
+		return inspection_refuse(in, ERR_LIMIT,
+					 "content: nested too deeply");
 	JSON_EACH (&in->doc, block, content) {
 		e = inspect_block(in, block, depth);
 		if (e != ERR_OK)
@@ -346,14 +272,16 @@ static enum err inspect_messages(struct inspection *in)
 	enum err e;
 
 	if (!json_is(j, messages, JSON_ARRAY))
-		return refuse(in, ERR_FORMAT, "messages: not a list");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "messages: not a list");
 	e = inspect_content(in, json_get(j, JSON_ROOT, "system"), 1);
 	if (e != ERR_OK)
 		return e;
 	JSON_EACH (j, message, messages) {
 		if (!json_is(j, message, JSON_OBJECT))
-			return refuse(in, ERR_FORMAT,
-				      "messages: not a list of objects");
+			return inspection_refuse(
+				in, ERR_FORMAT,
+				"messages: not a list of objects");
 		e = inspect_content(in, json_get(j, message, "content"), 1);
 		if (e != ERR_OK)
 			return e;
@@ -382,11 +310,10 @@ static enum err inspect_edit(struct inspection *in, json_ref edit)
 		if (strncmp(name, table[i].prefix, len) != 0 ||
 		    !is_date(span_text(name + len)))
 			continue;
-		return table[i].feature ? add_feature(in, table[i].feature,
-						      span_text(""))
+		return table[i].feature ? inspection_add(in, table[i].feature)
 					: ERR_OK;
 	}
-	return add_unknown(in, "unknown_edit", type);
+	return inspection_add_string(in, "unknown_edit", type);
 }
 
 static enum err inspect_edits(struct inspection *in)
@@ -414,95 +341,49 @@ static enum err inspect_top(struct inspection *in)
 	enum err e = ERR_OK;
 
 	if (!json_is(j, JSON_ROOT, JSON_OBJECT))
-		return refuse(in, ERR_FORMAT, "the body is no JSON object");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "the body is no JSON object");
 	/* Unless the path named it. */
 	if (in->facts->model[0] == '\0' &&
 	    (json_text(j, json_get(j, JSON_ROOT, "model"), in->facts->model,
 		       sizeof(in->facts->model)) != ERR_OK ||
 	     in->facts->model[0] == '\0'))
-		return refuse(in, ERR_FORMAT,
-			      "model: missing, no text or too long");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "model: missing, no text or too long");
 	request_facts_limit(in->facts, j, json_get(j, JSON_ROOT, "max_tokens"));
 	if (stream != JSON_NONE && !json_is(j, stream, JSON_NULL) &&
 	    json_bool(j, stream, &in->facts->stream) != ERR_OK)
-		return refuse(in, ERR_FORMAT, "stream: neither true nor false");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "stream: neither true nor false");
 	if (servers != JSON_NONE && !json_is(j, servers, JSON_NULL) &&
 	    !(json_is(j, servers, JSON_ARRAY) && json_count(j, servers) == 0))
-		e = add_feature(in, "mcp_servers", span_text(""));
+		e = inspection_add(in, "mcp_servers");
 	if (e == ERR_OK && container != JSON_NONE &&
 	    !json_is(j, container, JSON_NULL))
-		e = add_feature(in, "container", span_text(""));
+		e = inspection_add(in, "container");
 	/* Files and programs that the provider keeps. */
 	if (e == ERR_OK && json_count(j, json_get(j, container, "skills")))
-		e = add_feature(in, "skills", span_text(""));
+		e = inspection_add(in, "skills");
 	return e == ERR_OK ? inspect_edits(in) : e;
-}
-
-static enum err put_names(struct buf *b, const char *key, const char *names,
-			  size_t stride, size_t count)
-{
-	struct span items[ATTR_LIST_MAX_ITEMS];
-	size_t i;
-	enum err e;
-
-	if (count == 0)
-		return ERR_OK;
-	for (i = 0; i < count; i++)
-		items[i] = span_text(names + i * stride);
-	do
-		e = attrs_put_list(b, key, items, count);
-	while (e == ERR_LIMIT && count-- > 1);
-	return e;
 }
 
 static enum err inspect_document(struct inspection *in)
 {
-	struct request_facts *f = in->facts;
 	enum err e = inspect_top(in);
 
 	if (e == ERR_OK)
 		e = inspect_tools(in);
 	if (e == ERR_OK)
 		e = inspect_messages(in);
-	if (e == ERR_OK)
-		e = put_names(&f->features, "features", in->features[0],
-			      sizeof(in->features[0]), in->n_features);
-	if (e == ERR_OK)
-		e = put_names(&f->tools, "tools", in->tool_names[0],
-			      sizeof(in->tool_names[0]), in->n_tools);
 	return e;
 }
 
 static enum err inspect(enum route route, struct span body, struct seen *seen,
 			struct request_facts *facts)
 {
-	const struct json_limits limits = {
-		.max_bytes = BODY_MAX_BYTES,
-		.max_tokens = REQUEST_TOKENS_MAX,
-		.allow_nul = true,
-	};
-	struct inspection *in;
-	enum err e;
-
 	if (route == ROUTE_MODELS)
 		return ERR_OK;
-	in = malloc(sizeof(*in));
-	if (!in)
-		return ERR_MEMORY;
-	in->facts = facts;
-	in->seen = seen;
-	in->n_features = in->n_tools = 0;
-	json_init(&in->doc);
-	e = json_parse(&in->doc, body, &limits);
-	if (e == ERR_OK)
-		e = inspect_document(in);
-	else if (e != ERR_MEMORY)
-		(void)snprintf(facts->error_text, sizeof(facts->error_text),
-			       "the body is not valid JSON: %s at byte %zu",
-			       in->doc.error_text, in->doc.error_at_bytes);
-	json_fini(&in->doc);
-	free(in);
-	return e == ERR_SHORT ? ERR_FORMAT : e;
+	return inspection_run(route, body, seen, facts, inspect_document);
 }
 
 static const char *error_type(unsigned http_status)

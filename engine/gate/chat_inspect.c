@@ -16,93 +16,21 @@
  */
 #include "engine/gate/chat.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/text.h"
-#include "engine/proto/attrs.h"
-
-#define REQUEST_TOKENS_MAX (1u << 20)
-
-struct inspection {
-	struct json doc;
-	struct request_facts *facts;
-	struct seen *seen;
-	char features[FEATURES_MAX][FEATURE_MAX_BYTES + 1];
-	size_t n_features;
-	char tool_names[ATTR_LIST_MAX_ITEMS][TOOL_NAME_MAX_BYTES + 1];
-	size_t n_tools;
-};
-
-static enum err refuse(struct inspection *in, enum err e, const char *why)
-{
-	(void)snprintf(in->facts->error_text, sizeof(in->facts->error_text),
-		       "%s", why);
-	return e;
-}
-
-static bool is_set(const struct inspection *in, json_ref at)
-{
-	return at != JSON_NONE && !json_is(&in->doc, at, JSON_NULL);
-}
+#include "engine/gate/inspection.h"
 
 static json_ref top(const struct inspection *in, const char *key)
 {
 	return json_get(&in->doc, JSON_ROOT, key);
 }
 
-static enum err add_feature(struct inspection *in, const char *kind,
-			    struct span detail)
-{
-	char name[FEATURE_MAX_BYTES + 1];
-	int len = snprintf(name, sizeof(name), "%s%s", kind,
-			   detail.len_bytes ? ":" : "");
-	size_t i;
-
-	if (len > 0 && detail.len_bytes)
-		(void)text_escape_line(detail, name + len,
-				       sizeof(name) - (size_t)len);
-	for (i = 0; i < in->n_features; i++)
-		if (strcmp(in->features[i], name) == 0)
-			return ERR_OK;
-	if (in->n_features == FEATURES_MAX)
-		return refuse(in, ERR_LIMIT, "too many provider-side features");
-	memcpy(in->features[in->n_features++], name, sizeof(name));
-	return ERR_OK;
-}
-
-static enum err add_plain(struct inspection *in, const char *kind)
-{
-	return add_feature(in, kind, span_text(""));
-}
-
-/* A feature named after a string found in the request. */
-static enum err add_unknown(struct inspection *in, const char *kind,
-			    json_ref found)
-{
-	struct buf text;
-	enum err e;
-
-	buf_init(&text, BODY_MAX_BYTES);
-	e = json_string(&in->doc, found, &text);
-	if (e == ERR_OK)
-		e = add_feature(in, kind, buf_span(&text));
-	else if (e != ERR_MEMORY)
-		e = add_feature(in, kind, span_text("?"));
-	buf_fini(&text);
-	return e;
-}
-
 static enum err note_name(struct inspection *in, json_ref name)
 {
 	if (!json_is(&in->doc, name, JSON_STRING))
-		return refuse(in, ERR_FORMAT, "tools: a tool without a name");
-	/* The list is for the record; calls are judged one by one. */
-	if (in->n_tools < ATTR_LIST_MAX_ITEMS &&
-	    json_text(&in->doc, name, in->tool_names[in->n_tools],
-		      TOOL_NAME_MAX_BYTES + 1) == ERR_OK)
-		in->n_tools++;
+		return inspection_refuse(in, ERR_FORMAT,
+					 "tools: a tool without a name");
+	inspection_note_tool(in, name);
 	return ERR_OK;
 }
 
@@ -112,12 +40,13 @@ static enum err inspect_tool(struct inspection *in, json_ref tool)
 	json_ref type = json_get(j, tool, "type");
 
 	if (!json_is(j, tool, JSON_OBJECT))
-		return refuse(in, ERR_FORMAT, "tools: not a list of objects");
-	if (!is_set(in, type) || json_string_is(j, type, "function"))
+		return inspection_refuse(in, ERR_FORMAT,
+					 "tools: not a list of objects");
+	if (!inspection_is_set(in, type) || json_string_is(j, type, "function"))
 		return note_name(in, json_find(j, tool, "function.name"));
 	if (json_string_is(j, type, "custom"))
 		return note_name(in, json_find(j, tool, "custom.name"));
-	return add_unknown(in, "unknown_tool", type);
+	return inspection_add_string(in, "unknown_tool", type);
 }
 
 static enum err inspect_tools(struct inspection *in)
@@ -126,10 +55,11 @@ static enum err inspect_tools(struct inspection *in)
 	json_ref tools = top(in, "tools"), old = top(in, "functions");
 	enum err e = ERR_OK;
 
-	if (is_set(in, tools) && !json_is(j, tools, JSON_ARRAY))
-		return refuse(in, ERR_FORMAT, "tools: not a list");
-	if (is_set(in, old) && !json_is(j, old, JSON_ARRAY))
-		return refuse(in, ERR_FORMAT, "functions: not a list");
+	if (inspection_is_set(in, tools) && !json_is(j, tools, JSON_ARRAY))
+		return inspection_refuse(in, ERR_FORMAT, "tools: not a list");
+	if (inspection_is_set(in, old) && !json_is(j, old, JSON_ARRAY))
+		return inspection_refuse(in, ERR_FORMAT,
+					 "functions: not a list");
 	JSON_EACH (j, tool, tools) {
 		e = inspect_tool(in, tool);
 		if (e != ERR_OK)
@@ -143,21 +73,6 @@ static enum err inspect_tools(struct inspection *in)
 	return ERR_OK;
 }
 
-static bool is_data_url(const struct json *j, json_ref at)
-{
-	struct span raw = json_raw(j, at);
-	static const char scheme[] = "data:";
-	size_t i;
-
-	/* The quote comes first. An escaped scheme counts as an address. */
-	if (!json_is(j, at, JSON_STRING) || raw.len_bytes < sizeof(scheme))
-		return false;
-	for (i = 0; i < sizeof(scheme) - 1; i++)
-		if ((raw.data[i + 1] | 0x20) != scheme[i])
-			return false;
-	return true;
-}
-
 /* image_url, video_url...: an object with a url, or the url itself. */
 static enum err inspect_url(struct inspection *in, json_ref part,
 			    const char *key, const char *feature)
@@ -167,7 +82,8 @@ static enum err inspect_url(struct inspection *in, json_ref part,
 
 	if (json_is(j, at, JSON_OBJECT))
 		at = json_get(j, at, "url");
-	return is_data_url(j, at) ? ERR_OK : add_plain(in, feature);
+	return inspection_is_data_url(in, at) ? ERR_OK
+					      : inspection_add(in, feature);
 }
 
 static enum err inspect_file(struct inspection *in, json_ref part)
@@ -179,19 +95,19 @@ static enum err inspect_file(struct inspection *in, json_ref part)
 	struct span raw = json_raw(j, data);
 	enum err e = ERR_OK;
 
-	if (is_set(in, json_get(j, file, "file_id")) ||
-	    is_set(in, json_get(j, part, "file_id")))
-		e = add_plain(in, "file_id");
+	if (inspection_is_set(in, json_get(j, file, "file_id")) ||
+	    inspection_is_set(in, json_get(j, part, "file_id")))
+		e = inspection_add(in, "file_id");
 	if (e != ERR_OK)
 		return e;
-	if (is_set(in, url))
-		return add_plain(in, "url_document");
+	if (inspection_is_set(in, url))
+		return inspection_add(in, "url_document");
 	/* Bare base64 has no colon; whatever else has one is an address. */
-	if (is_set(in, data) && !is_data_url(j, data) &&
+	if (inspection_is_set(in, data) && !inspection_is_data_url(in, data) &&
 	    (!json_is(j, data, JSON_STRING) ||
 	     memchr(raw.data, ':', raw.len_bytes) ||
 	     memchr(raw.data, '\\', raw.len_bytes)))
-		return add_plain(in, "url_document");
+		return inspection_add(in, "url_document");
 	return ERR_OK;
 }
 
@@ -214,7 +130,8 @@ static enum err inspect_part(struct inspection *in, json_ref part)
 	if (json_is(j, part, JSON_STRING))
 		return ERR_OK;
 	if (!json_is(j, part, JSON_OBJECT) || !json_is(j, type, JSON_STRING))
-		return refuse(in, ERR_FORMAT, "content: a part without type");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "content: a part without type");
 	if (json_string_is(j, type, "image_url"))
 		return inspect_url(in, part, "image_url", "url_image");
 	if (json_string_is(j, type, "video_url"))
@@ -226,22 +143,10 @@ static enum err inspect_part(struct inspection *in, json_ref part)
 	for (i = 0; i < ARRAY_SIZE(part_kinds); i++)
 		if (json_string_is(j, type, part_kinds[i].type))
 			return part_kinds[i].feature
-				       ? add_plain(in, part_kinds[i].feature)
+				       ? inspection_add(in,
+							part_kinds[i].feature)
 				       : ERR_OK;
-	return add_unknown(in, "unknown_content", type);
-}
-
-static void note_result(struct inspection *in, json_ref message)
-{
-	json_ref at = json_get(&in->doc, message, "tool_call_id");
-	char id[CALL_ID_MAX_BYTES + 1];
-
-	if (json_text(&in->doc, at, id, sizeof(id)) != ERR_OK ||
-	    id[0] == '\0' || seen_has(in->seen, span_text(id)))
-		return;
-	/* One that does not fit is reported with the next request. */
-	if (attrs_put_text(&in->facts->results, id, span_text("ok")) == ERR_OK)
-		seen_add(in->seen, span_text(id));
+	return inspection_add_string(in, "unknown_content", type);
 }
 
 static enum err inspect_message(struct inspection *in, json_ref message)
@@ -251,10 +156,10 @@ static enum err inspect_message(struct inspection *in, json_ref message)
 	enum err e = ERR_OK;
 
 	if (!json_is(j, message, JSON_OBJECT))
-		return refuse(in, ERR_FORMAT,
-			      "messages: not a list of objects");
-	if (is_set(in, json_get(j, message, "audio")))
-		e = add_plain(in, "stored_audio");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "messages: not a list of objects");
+	if (inspection_is_set(in, json_get(j, message, "audio")))
+		e = inspection_add(in, "stored_audio");
 	if (e == ERR_OK && json_is(j, content, JSON_OBJECT))
 		e = inspect_part(in, content);
 	if (e != ERR_OK)
@@ -266,7 +171,8 @@ static enum err inspect_message(struct inspection *in, json_ref message)
 				return e;
 		}
 	if (json_string_is(j, json_get(j, message, "role"), "tool"))
-		note_result(in, message);
+		inspection_note_result(in, json_get(j, message, "tool_call_id"),
+				       false);
 	return ERR_OK;
 }
 
@@ -276,7 +182,8 @@ static enum err inspect_messages(struct inspection *in)
 	enum err e;
 
 	if (!json_is(&in->doc, messages, JSON_ARRAY))
-		return refuse(in, ERR_FORMAT, "messages: not a list");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "messages: not a list");
 	JSON_EACH (&in->doc, message, messages) {
 		e = inspect_message(in, message);
 		if (e != ERR_OK)
@@ -310,18 +217,6 @@ static const struct {
 	{"extra_body", "extra_body"},
 };
 
-/* False, null and what is empty ask for nothing. */
-static bool asks(const struct inspection *in, json_ref at)
-{
-	const struct json *j = &in->doc;
-
-	if (!is_set(in, at) || json_is(j, at, JSON_FALSE))
-		return false;
-	if (json_is(j, at, JSON_ARRAY))
-		return json_count(j, at) > 0;
-	return true;
-}
-
 static enum err inspect_fields(struct inspection *in)
 {
 	const struct json *j = &in->doc;
@@ -330,25 +225,27 @@ static enum err inspect_fields(struct inspection *in)
 	size_t i;
 
 	for (i = 0; e == ERR_OK && i < ARRAY_SIZE(field_features); i++)
-		if (asks(in, top(in, field_features[i].field)))
-			e = add_plain(in, field_features[i].feature);
+		if (inspection_asks(in, top(in, field_features[i].field)))
+			e = inspection_add(in, field_features[i].feature);
 	if (e != ERR_OK)
 		return e;
-	if (is_set(in, plugins) && !json_is(j, plugins, JSON_ARRAY))
-		return refuse(in, ERR_FORMAT, "plugins: not a list");
+	if (inspection_is_set(in, plugins) && !json_is(j, plugins, JSON_ARRAY))
+		return inspection_refuse(in, ERR_FORMAT, "plugins: not a list");
 	JSON_EACH (j, plugin, plugins) {
-		e = add_unknown(in, "plugin", json_get(j, plugin, "id"));
+		e = inspection_add_string(in, "plugin",
+					  json_get(j, plugin, "id"));
 		if (e != ERR_OK)
 			return e;
 	}
-	if (is_set(in, modes) && !json_is(j, modes, JSON_ARRAY))
-		return refuse(in, ERR_FORMAT, "modalities: not a list");
+	if (inspection_is_set(in, modes) && !json_is(j, modes, JSON_ARRAY))
+		return inspection_refuse(in, ERR_FORMAT,
+					 "modalities: not a list");
 	JSON_EACH (j, mode, modes) {
 		if (json_string_is(j, mode, "text"))
 			continue;
 		e = json_string_is(j, mode, "audio")
-			    ? add_plain(in, "audio_output")
-			    : add_unknown(in, "modality", mode);
+			    ? inspection_add(in, "audio_output")
+			    : inspection_add_string(in, "modality", mode);
 		if (e != ERR_OK)
 			return e;
 	}
@@ -363,9 +260,9 @@ static enum err inspect_model(struct inspection *in)
 	enum err e = ERR_OK;
 
 	if (suffix && strcmp(suffix, ":online") == 0)
-		e = add_plain(in, "web_search");
+		e = inspection_add(in, "web_search");
 	if (e == ERR_OK && strstr(model, "@preset/"))
-		e = add_plain(in, "preset");
+		e = inspection_add(in, "preset");
 	return e;
 }
 
@@ -376,60 +273,39 @@ static enum err inspect_top(struct inspection *in)
 	enum err e;
 
 	if (!json_is(j, JSON_ROOT, JSON_OBJECT))
-		return refuse(in, ERR_FORMAT, "the body is no JSON object");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "the body is no JSON object");
 	stream = top(in, "stream");
 	asked = json_get(j, top(in, "stream_options"), "include_usage");
 	if (json_text(j, top(in, "model"), in->facts->model,
 		      sizeof(in->facts->model)) != ERR_OK ||
 	    in->facts->model[0] == '\0')
-		return refuse(in, ERR_FORMAT,
-			      "model: missing, no text or too long");
-	if (is_set(in, stream) &&
+		return inspection_refuse(in, ERR_FORMAT,
+					 "model: missing, no text or too long");
+	if (inspection_is_set(in, stream) &&
 	    json_bool(j, stream, &in->facts->stream) != ERR_OK)
-		return refuse(in, ERR_FORMAT, "stream: neither true nor false");
-	if (is_set(in, asked) &&
+		return inspection_refuse(in, ERR_FORMAT,
+					 "stream: neither true nor false");
+	if (inspection_is_set(in, asked) &&
 	    json_bool(j, asked, &in->facts->asks_usage) != ERR_OK)
-		return refuse(in, ERR_FORMAT,
-			      "stream_options.include_usage: neither true nor "
-			      "false");
+		return inspection_refuse(
+			in, ERR_FORMAT,
+			"stream_options.include_usage: neither true nor "
+			"false");
 	request_facts_limit(in->facts, j, top(in, "max_tokens"));
 	request_facts_limit(in->facts, j, top(in, "max_completion_tokens"));
 	e = inspect_model(in);
 	return e == ERR_OK ? inspect_fields(in) : e;
 }
 
-static enum err put_names(struct buf *b, const char *key, const char *names,
-			  size_t stride, size_t count)
-{
-	struct span items[ATTR_LIST_MAX_ITEMS];
-	size_t i;
-	enum err e;
-
-	if (count == 0)
-		return ERR_OK;
-	for (i = 0; i < count; i++)
-		items[i] = span_text(names + i * stride);
-	do
-		e = attrs_put_list(b, key, items, count);
-	while (e == ERR_LIMIT && count-- > 1);
-	return e;
-}
-
 static enum err inspect_document(struct inspection *in)
 {
-	struct request_facts *f = in->facts;
 	enum err e = inspect_top(in);
 
 	if (e == ERR_OK)
 		e = inspect_tools(in);
 	if (e == ERR_OK)
 		e = inspect_messages(in);
-	if (e == ERR_OK)
-		e = put_names(&f->features, "features", in->features[0],
-			      sizeof(in->features[0]), in->n_features);
-	if (e == ERR_OK)
-		e = put_names(&f->tools, "tools", in->tool_names[0],
-			      sizeof(in->tool_names[0]), in->n_tools);
 	return e;
 }
 
@@ -446,30 +322,7 @@ static enum err inspect_document(struct inspection *in)
 enum err chat_inspect(enum route route, struct span body, struct seen *seen,
 		      struct request_facts *facts)
 {
-	const struct json_limits limits = {
-		.max_bytes = BODY_MAX_BYTES,
-		.max_tokens = REQUEST_TOKENS_MAX,
-		.allow_nul = true,
-	};
-	struct inspection *in;
-	enum err e;
-
 	if (route == ROUTE_MODELS)
 		return ERR_OK;
-	in = calloc(1, sizeof(*in));
-	if (!in)
-		return ERR_MEMORY;
-	in->facts = facts;
-	in->seen = seen;
-	json_init(&in->doc);
-	e = json_parse(&in->doc, body, &limits);
-	if (e == ERR_OK)
-		e = inspect_document(in);
-	else if (e != ERR_MEMORY)
-		(void)snprintf(facts->error_text, sizeof(facts->error_text),
-			       "the body is not valid JSON: %s at byte %zu",
-			       in->doc.error_text, in->doc.error_at_bytes);
-	json_fini(&in->doc);
-	free(in);
-	return e == ERR_SHORT ? ERR_FORMAT : e;
+	return inspection_run(route, body, seen, facts, inspect_document);
 }

@@ -18,75 +18,12 @@
 #include "engine/gate/converse.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/text.h"
-#include "engine/proto/attrs.h"
+#include "engine/gate/inspection.h"
 
-#define REQUEST_TOKENS_MAX (1u << 20)
-#define CONTENT_DEPTH_MAX  4u /* lists of blocks inside each other */
-#define ADDITIONAL_MAX     (4u << 20)
-
-struct inspection {
-	struct json doc;
-	struct request_facts *facts;
-	struct seen *seen;
-	char features[FEATURES_MAX][FEATURE_MAX_BYTES + 1];
-	size_t n_features;
-	char tool_names[ATTR_LIST_MAX_ITEMS][TOOL_NAME_MAX_BYTES + 1];
-	size_t n_tools;
-};
-
-static enum err refuse(struct inspection *in, enum err e, const char *why)
-{
-	(void)snprintf(in->facts->error_text, sizeof(in->facts->error_text),
-		       "%s", why);
-	return e;
-}
-
-static enum err add_feature(struct inspection *in, const char *kind,
-			    struct span detail)
-{
-	char name[FEATURE_MAX_BYTES + 1];
-	int len = snprintf(name, sizeof(name), "%s%s", kind,
-			   kind[0] && detail.len_bytes ? ":" : "");
-	size_t i;
-
-	if (len >= 0 && detail.len_bytes)
-		(void)text_escape_line(detail, name + len,
-				       sizeof(name) - (size_t)len);
-	for (i = 0; i < in->n_features; i++)
-		if (strcmp(in->features[i], name) == 0)
-			return ERR_OK;
-	if (in->n_features == FEATURES_MAX)
-		return refuse(in, ERR_LIMIT, "too many provider-side features");
-	memcpy(in->features[in->n_features++], name, sizeof(name));
-	return ERR_OK;
-}
-
-static enum err add_plain(struct inspection *in, const char *kind)
-{
-	return add_feature(in, kind, span_text(""));
-}
-
-/* A feature named after a member's key or a string. */
-static enum err add_named(struct inspection *in, const char *kind,
-			  json_ref found, bool key)
-{
-	struct buf text;
-	enum err e;
-
-	buf_init(&text, BODY_MAX_BYTES);
-	e = key ? json_key(&in->doc, found, &text)
-		: json_string(&in->doc, found, &text);
-	if (e == ERR_OK)
-		e = add_feature(in, kind, buf_span(&text));
-	else if (e != ERR_MEMORY)
-		e = add_feature(in, kind, span_text("?"));
-	buf_fini(&text);
-	return e;
-}
+#define CONTENT_DEPTH_MAX 4u /* lists of blocks inside each other */
+#define ADDITIONAL_MAX    (4u << 20)
 
 static const struct {
 	const char *name, *feature;
@@ -102,8 +39,8 @@ static enum err inspect_system_tool(struct inspection *in, json_ref tool)
 
 	for (i = 0; i < ARRAY_SIZE(system_tools); i++)
 		if (json_string_is(&in->doc, name, system_tools[i].name))
-			return add_plain(in, system_tools[i].feature);
-	return add_named(in, "unknown_tool", name, false);
+			return inspection_add(in, system_tools[i].feature);
+	return inspection_add_string(in, "unknown_tool", name);
 }
 
 static enum err inspect_tool(struct inspection *in, json_ref tool)
@@ -113,26 +50,24 @@ static enum err inspect_tool(struct inspection *in, json_ref tool)
 	enum err e;
 
 	if (!json_is(j, tool, JSON_OBJECT))
-		return refuse(in, ERR_FORMAT,
-			      "toolConfig.tools: not a list of objects");
+		return inspection_refuse(
+			in, ERR_FORMAT,
+			"toolConfig.tools: not a list of objects");
 	JSON_EACH (j, kind, tool) {
 		if (json_key_is(j, kind, "cachePoint"))
 			continue;
 		if (json_key_is(j, kind, "systemTool")) {
 			e = inspect_system_tool(in, kind);
 		} else if (!json_key_is(j, kind, "toolSpec")) {
-			e = add_named(in, "unknown_tool", kind, true);
+			e = inspection_add_key(in, "unknown_tool", kind);
 		} else {
 			name = json_get(j, kind, "name");
 			if (!json_is(j, name, JSON_STRING))
-				return refuse(in, ERR_FORMAT,
-					      "toolConfig.tools: a tool "
-					      "without a name");
-			/* For the record; calls are judged one by one. */
-			if (in->n_tools < ATTR_LIST_MAX_ITEMS &&
-			    json_text(j, name, in->tool_names[in->n_tools],
-				      sizeof(in->tool_names[0])) == ERR_OK)
-				in->n_tools++;
+				return inspection_refuse(
+					in, ERR_FORMAT,
+					"toolConfig.tools: a tool "
+					"without a name");
+			inspection_note_tool(in, name);
 			e = ERR_OK;
 		}
 		if (e != ERR_OK)
@@ -150,7 +85,8 @@ static enum err inspect_tools(struct inspection *in, json_ref root)
 	if (tools == JSON_NONE || json_is(j, tools, JSON_NULL))
 		return ERR_OK;
 	if (!json_is(j, tools, JSON_ARRAY))
-		return refuse(in, ERR_FORMAT, "toolConfig.tools: not a list");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "toolConfig.tools: not a list");
 	JSON_EACH (j, tool, tools) {
 		e = inspect_tool(in, tool);
 		if (e != ERR_OK)
@@ -173,9 +109,9 @@ static enum err inspect_source(struct inspection *in, json_ref source)
 		if (i < ARRAY_SIZE(inside))
 			continue;
 		if (json_key_is(&in->doc, kind, "s3Location"))
-			e = add_plain(in, "s3_object");
+			e = inspection_add(in, "s3_object");
 		else
-			e = add_named(in, "unknown_source", kind, true);
+			e = inspection_add_key(in, "unknown_source", kind);
 		if (e != ERR_OK)
 			break;
 	}
@@ -184,19 +120,10 @@ static enum err inspect_source(struct inspection *in, json_ref source)
 
 static void note_result(struct inspection *in, json_ref result)
 {
-	struct request_facts *f = in->facts;
 	json_ref status = json_get(&in->doc, result, "status");
-	json_ref id_at = json_get(&in->doc, result, "toolUseId");
-	bool failed = json_string_is(&in->doc, status, "error");
-	char id[CALL_ID_MAX_BYTES + 1];
 
-	if (json_text(&in->doc, id_at, id, sizeof(id)) != ERR_OK ||
-	    id[0] == '\0' || seen_has(in->seen, span_text(id)))
-		return;
-	/* One that does not fit is reported with the next request. */
-	if (attrs_put_text(&f->results, id,
-			   span_text(failed ? "error" : "ok")) == ERR_OK)
-		seen_add(in->seen, span_text(id));
+	inspection_note_result(in, json_get(&in->doc, result, "toolUseId"),
+			       json_string_is(&in->doc, status, "error"));
 }
 
 static enum err inspect_content(struct inspection *in, json_ref content,
@@ -210,7 +137,8 @@ static enum err inspect_block(struct inspection *in, json_ref block,
 	enum err e = ERR_OK;
 
 	if (!json_is(j, block, JSON_OBJECT))
-		return refuse(in, ERR_FORMAT, "content: not a list of blocks");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "content: not a list of blocks");
 	JSON_EACH (j, kind, block) {
 		/* A call's input is the agent's own; nothing is fetched. */
 		if (json_key_is(j, kind, "toolUse") ||
@@ -241,7 +169,8 @@ static enum err inspect_content(struct inspection *in, json_ref content,
 	if (!json_is(&in->doc, content, JSON_ARRAY))
 		return ERR_OK;
 	if (depth > CONTENT_DEPTH_MAX)
-		return refuse(in, ERR_LIMIT, "content: nested too deeply");
+		return inspection_refuse(in, ERR_LIMIT,
+					 "content: nested too deeply");
 	JSON_EACH (&in->doc, block, content) {
 		e = inspect_block(in, block, depth);
 		if (e != ERR_OK)
@@ -259,11 +188,13 @@ static enum err inspect_messages(struct inspection *in, json_ref root)
 	if (e != ERR_OK || messages == JSON_NONE)
 		return e;
 	if (!json_is(j, messages, JSON_ARRAY))
-		return refuse(in, ERR_FORMAT, "messages: not a list");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "messages: not a list");
 	JSON_EACH (j, message, messages) {
 		if (!json_is(j, message, JSON_OBJECT))
-			return refuse(in, ERR_FORMAT,
-				      "messages: not a list of objects");
+			return inspection_refuse(
+				in, ERR_FORMAT,
+				"messages: not a list of objects");
 		e = inspect_content(in, json_get(j, message, "content"), 1);
 		if (e != ERR_OK)
 			return e;
@@ -285,7 +216,7 @@ static enum err adopt(struct inspection *in, const struct buf *features)
 			continue;
 		reader_init(&items, a.items);
 		while (e == ERR_OK && attrs_list_next(&items, &one))
-			e = add_feature(in, "", one);
+			e = inspection_add_detail(in, "", one);
 	}
 	return e;
 }
@@ -303,9 +234,10 @@ static enum err inspect_claude(struct inspection *in, json_ref fields)
 		return ERR_OK;
 	if (json_get(j, fields, "messages") != JSON_NONE ||
 	    json_get(j, fields, "system") != JSON_NONE)
-		return refuse(in, ERR_FORMAT,
-			      "additionalModelRequestFields: messages do not "
-			      "belong there");
+		return inspection_refuse(
+			in, ERR_FORMAT,
+			"additionalModelRequestFields: messages do not "
+			"belong there");
 	request_facts_init(&facts);
 	buf_init(&body, ADDITIONAL_MAX);
 	e = buf_put_text(&body, "{\"messages\":[],");
@@ -319,10 +251,11 @@ static enum err inspect_claude(struct inspection *in, json_ref fields)
 	if (e == ERR_OK)
 		e = adopt(in, &facts.features);
 	else if (e != ERR_MEMORY)
-		e = refuse(in, e,
-			   facts.error_text[0] ? facts.error_text
-					       : "additionalModelRequestFields"
-						 ": too large");
+		e = inspection_refuse(in, e,
+				      facts.error_text[0]
+					      ? facts.error_text
+					      : "additionalModelRequestFields"
+						": too large");
 	buf_fini(&body);
 	request_facts_fini(&facts);
 	return e;
@@ -337,11 +270,12 @@ static enum err inspect_additional(struct inspection *in, json_ref root)
 	if (fields == JSON_NONE || json_is(j, fields, JSON_NULL))
 		return ERR_OK;
 	if (!json_is(j, fields, JSON_OBJECT))
-		return refuse(in, ERR_FORMAT,
-			      "additionalModelRequestFields: not an object");
+		return inspection_refuse(
+			in, ERR_FORMAT,
+			"additionalModelRequestFields: not an object");
 	e = inspect_claude(in, fields);
 	if (e == ERR_OK && json_count(j, json_get(j, fields, "connectors")))
-		e = add_plain(in, "web_search");
+		e = inspection_add(in, "web_search");
 	return e;
 }
 
@@ -351,35 +285,22 @@ static enum err inspect_stored(struct inspection *in, json_ref root)
 	json_ref variables = json_get(j, root, "promptVariables");
 
 	if (json_count(j, variables) || strstr(in->facts->model, ":prompt/"))
-		return add_plain(in, "stored_prompt");
+		return inspection_add(in, "stored_prompt");
 	return ERR_OK;
 }
 
-static enum err put_names(struct buf *b, const char *key, const char *names,
-			  size_t stride, size_t count)
+static enum err inspect_document(struct inspection *in)
 {
-	struct span items[ATTR_LIST_MAX_ITEMS];
-	size_t i;
-	enum err e;
-
-	if (count == 0)
-		return ERR_OK;
-	for (i = 0; i < count; i++)
-		items[i] = span_text(names + i * stride);
-	do
-		e = attrs_put_list(b, key, items, count);
-	while (e == ERR_LIMIT && count-- > 1);
-	return e;
-}
-
-static enum err inspect_document(struct inspection *in, json_ref root)
-{
-	struct request_facts *f = in->facts;
+	json_ref root =
+		in->route == ROUTE_BEDROCK_COUNT
+			? json_find(&in->doc, JSON_ROOT, "input.converse")
+			: JSON_ROOT;
 	enum err e;
 
 	if (!json_is(&in->doc, root, JSON_OBJECT))
-		return refuse(in, ERR_FORMAT, "the body is no JSON object");
-	request_facts_limit(f, &in->doc,
+		return inspection_refuse(in, ERR_FORMAT,
+					 "the body is no JSON object");
+	request_facts_limit(in->facts, &in->doc,
 			    json_find(&in->doc, root,
 				      "inferenceConfig.maxTokens"));
 	e = inspect_stored(in, root);
@@ -389,12 +310,6 @@ static enum err inspect_document(struct inspection *in, json_ref root)
 		e = inspect_additional(in, root);
 	if (e == ERR_OK)
 		e = inspect_messages(in, root);
-	if (e == ERR_OK)
-		e = put_names(&f->features, "features", in->features[0],
-			      sizeof(in->features[0]), in->n_features);
-	if (e == ERR_OK)
-		e = put_names(&f->tools, "tools", in->tool_names[0],
-			      sizeof(in->tool_names[0]), in->n_tools);
 	return e;
 }
 
@@ -411,15 +326,6 @@ static enum err inspect_document(struct inspection *in, json_ref root)
 enum err converse_inspect(enum route route, struct span body, struct seen *seen,
 			  struct request_facts *facts)
 {
-	const struct json_limits limits = {
-		.max_bytes = BODY_MAX_BYTES,
-		.max_tokens = REQUEST_TOKENS_MAX,
-		.allow_nul = true,
-	};
-	struct inspection *in;
-	json_ref root = JSON_ROOT;
-	enum err e;
-
 	facts->stream = route == ROUTE_CONVERSE_STREAM;
 	facts->asks_usage = true;
 	if (facts->model[0] == '\0') {
@@ -427,22 +333,5 @@ enum err converse_inspect(enum route route, struct span body, struct seen *seen,
 			       "the path names no model");
 		return ERR_FORMAT;
 	}
-	in = calloc(1, sizeof(*in));
-	if (!in)
-		return ERR_MEMORY;
-	in->facts = facts;
-	in->seen = seen;
-	json_init(&in->doc);
-	e = json_parse(&in->doc, body, &limits);
-	if (e == ERR_OK && route == ROUTE_BEDROCK_COUNT)
-		root = json_find(&in->doc, JSON_ROOT, "input.converse");
-	if (e == ERR_OK)
-		e = inspect_document(in, root);
-	else if (e != ERR_MEMORY)
-		(void)snprintf(facts->error_text, sizeof(facts->error_text),
-			       "the body is not valid JSON: %s at byte %zu",
-			       in->doc.error_text, in->doc.error_at_bytes);
-	json_fini(&in->doc);
-	free(in);
-	return e == ERR_SHORT ? ERR_FORMAT : e;
+	return inspection_run(route, body, seen, facts, inspect_document);
 }

@@ -20,91 +20,13 @@
 #include "engine/gate/responses.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/text.h"
-#include "engine/proto/attrs.h"
-
-#define REQUEST_TOKENS_MAX (1u << 20)
-
-struct inspection {
-	struct json doc;
-	enum route route;
-	struct request_facts *facts;
-	struct seen *seen;
-	char features[FEATURES_MAX][FEATURE_MAX_BYTES + 1];
-	size_t n_features;
-	char tool_names[ATTR_LIST_MAX_ITEMS][TOOL_NAME_MAX_BYTES + 1];
-	size_t n_tools;
-};
-
-static enum err refuse(struct inspection *in, enum err e, const char *why)
-{
-	(void)snprintf(in->facts->error_text, sizeof(in->facts->error_text),
-		       "%s", why);
-	return e;
-}
-
-static enum err add_feature(struct inspection *in, const char *kind,
-			    struct span detail)
-{
-	char name[FEATURE_MAX_BYTES + 1];
-	int len = snprintf(name, sizeof(name), "%s%s", kind,
-			   detail.len_bytes ? ":" : "");
-	size_t i;
-
-	if (len > 0 && detail.len_bytes)
-		(void)text_escape_line(detail, name + len,
-				       sizeof(name) - (size_t)len);
-	for (i = 0; i < in->n_features; i++)
-		if (strcmp(in->features[i], name) == 0)
-			return ERR_OK;
-	if (in->n_features == FEATURES_MAX)
-		return refuse(in, ERR_LIMIT, "too many provider-side features");
-	memcpy(in->features[in->n_features++], name, sizeof(name));
-	return ERR_OK;
-}
-
-static enum err add_plain(struct inspection *in, const char *name)
-{
-	return add_feature(in, name, span_text(""));
-}
-
-/* A feature named after a string found in the request. */
-static enum err add_unknown(struct inspection *in, const char *kind,
-			    json_ref found)
-{
-	struct buf text;
-	enum err e;
-
-	buf_init(&text, BODY_MAX_BYTES);
-	e = json_string(&in->doc, found, &text);
-	if (e == ERR_OK)
-		e = add_feature(in, kind, buf_span(&text));
-	else if (e != ERR_MEMORY)
-		e = add_feature(in, kind, span_text("?"));
-	buf_fini(&text);
-	return e;
-}
+#include "engine/gate/inspection.h"
 
 static json_ref top(const struct inspection *in, const char *key)
 {
 	return json_get(&in->doc, JSON_ROOT, key);
-}
-
-static bool is_set(const struct inspection *in, json_ref at)
-{
-	return at != JSON_NONE && !json_is(&in->doc, at, JSON_NULL);
-}
-
-/* False, null and what is empty ask for nothing. */
-static bool asks(const struct inspection *in, json_ref at)
-{
-	if (!is_set(in, at) || json_is(&in->doc, at, JSON_FALSE))
-		return false;
-	return !json_is(&in->doc, at, JSON_ARRAY) ||
-	       json_count(&in->doc, at) > 0;
 }
 
 static enum err note_name(struct inspection *in, struct span space,
@@ -115,7 +37,8 @@ static enum err note_name(struct inspection *in, struct span space,
 	enum err e;
 
 	if (!json_is(&in->doc, name, JSON_STRING))
-		return refuse(in, ERR_FORMAT, "tools: a tool without a name");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "tools: a tool without a name");
 	/* The list is for the record; calls are judged one by one. */
 	if (in->n_tools == ATTR_LIST_MAX_ITEMS ||
 	    json_text(&in->doc, name, text, sizeof(text)) != ERR_OK)
@@ -162,7 +85,7 @@ static enum err inspect_plain_tool(struct inspection *in, json_ref type)
 	size_t i;
 
 	if (json_text(&in->doc, type, text, sizeof(text)) != ERR_OK)
-		return add_unknown(in, "unknown_tool", type);
+		return inspection_add_string(in, "unknown_tool", type);
 	for (i = 0; i < ARRAY_SIZE(tool_kinds); i++) {
 		size_t len = strlen(tool_kinds[i].type);
 
@@ -171,11 +94,11 @@ static enum err inspect_plain_tool(struct inspection *in, json_ref type)
 		     !(tool_kinds[i].is_prefix && text[len] == '_')))
 			continue;
 		if (tool_kinds[i].feature)
-			return add_plain(in, tool_kinds[i].feature);
+			return inspection_add(in, tool_kinds[i].feature);
 		note_fixed(in, tool_kinds[i].name);
 		return ERR_OK;
 	}
-	return add_unknown(in, "unknown_tool", type);
+	return inspection_add_string(in, "unknown_tool", type);
 }
 
 static enum err inspect_tool(struct inspection *in, struct span space,
@@ -190,8 +113,9 @@ static enum err inspect_namespace(struct inspection *in, json_ref space)
 	if (json_text(j, json_get(j, space, "name"), name, sizeof(name)) !=
 		    ERR_OK ||
 	    name[0] == '\0')
-		return refuse(in, ERR_FORMAT,
-			      "tools: a namespace without a proper name");
+		return inspection_refuse(
+			in, ERR_FORMAT,
+			"tools: a namespace without a proper name");
 	JSON_EACH (j, tool, json_get(j, space, "tools")) {
 		e = inspect_tool(in, span_text(name), tool);
 		if (e != ERR_OK)
@@ -205,11 +129,11 @@ static enum err inspect_shell(struct inspection *in, json_ref tool)
 	json_ref where = json_get(&in->doc, tool, "environment");
 
 	note_fixed(in, "shell");
-	if (!is_set(in, where) ||
+	if (!inspection_is_set(in, where) ||
 	    json_string_is(&in->doc, json_get(&in->doc, where, "type"),
 			   "local"))
 		return ERR_OK;
-	return add_plain(in, "container");
+	return inspection_add(in, "container");
 }
 
 static enum err inspect_tool(struct inspection *in, struct span space,
@@ -219,13 +143,14 @@ static enum err inspect_tool(struct inspection *in, struct span space,
 	json_ref type = json_get(j, tool, "type");
 
 	if (!json_is(j, tool, JSON_OBJECT))
-		return refuse(in, ERR_FORMAT, "tools: not a list of objects");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "tools: not a list of objects");
 	if (json_string_is(j, type, "function") ||
 	    json_string_is(j, type, "custom"))
 		return note_name(in, space, json_get(j, tool, "name"));
 	/* Namespaces hold functions only. */
 	if (space.len_bytes)
-		return add_unknown(in, "unknown_tool", type);
+		return inspection_add_string(in, "unknown_tool", type);
 	if (json_string_is(j, type, "namespace"))
 		return inspect_namespace(in, tool);
 	if (json_string_is(j, type, "shell"))
@@ -233,7 +158,7 @@ static enum err inspect_tool(struct inspection *in, struct span space,
 	if (json_string_is(j, type, "tool_search")) {
 		if (!json_string_is(j, json_get(j, tool, "execution"),
 				    "client"))
-			return add_plain(in, "tool_search");
+			return inspection_add(in, "tool_search");
 		note_fixed(in, "tool_search");
 		return ERR_OK;
 	}
@@ -244,31 +169,16 @@ static enum err inspect_tools(struct inspection *in, json_ref tools)
 {
 	enum err e = ERR_OK;
 
-	if (!is_set(in, tools))
+	if (!inspection_is_set(in, tools))
 		return ERR_OK;
 	if (!json_is(&in->doc, tools, JSON_ARRAY))
-		return refuse(in, ERR_FORMAT, "tools: not a list");
+		return inspection_refuse(in, ERR_FORMAT, "tools: not a list");
 	JSON_EACH (&in->doc, tool, tools) {
 		e = inspect_tool(in, span_text(""), tool);
 		if (e != ERR_OK)
 			break;
 	}
 	return e;
-}
-
-static bool is_data_url(const struct json *j, json_ref at)
-{
-	static const char scheme[] = "data:";
-	struct span raw = json_raw(j, at);
-	size_t i;
-
-	/* The quote comes first. An escaped scheme counts as an address. */
-	if (!json_is(j, at, JSON_STRING) || raw.len_bytes < sizeof(scheme))
-		return false;
-	for (i = 0; i < sizeof(scheme) - 1; i++)
-		if ((raw.data[i + 1] | 0x20) != scheme[i])
-			return false;
-	return true;
 }
 
 static const struct {
@@ -297,20 +207,22 @@ static enum err inspect_origin(struct inspection *in, json_ref part)
 	struct span raw = json_raw(j, data);
 	enum err e = ERR_OK;
 
-	if (is_set(in, json_get(j, part, "file_id")))
-		e = add_plain(in, "file_id");
+	if (inspection_is_set(in, json_get(j, part, "file_id")))
+		e = inspection_add(in, "file_id");
 	if (json_is(j, image, JSON_OBJECT))
 		image = json_get(j, image, "url");
-	if (e == ERR_OK && is_set(in, image) && !is_data_url(j, image))
-		e = add_plain(in, "url_image");
-	if (e == ERR_OK && is_set(in, json_get(j, part, "file_url")))
-		e = add_plain(in, "url_document");
+	if (e == ERR_OK && inspection_is_set(in, image) &&
+	    !inspection_is_data_url(in, image))
+		e = inspection_add(in, "url_image");
+	if (e == ERR_OK && inspection_is_set(in, json_get(j, part, "file_url")))
+		e = inspection_add(in, "url_document");
 	/* Bare base64 has no colon; whatever else has one is an address. */
-	if (e == ERR_OK && is_set(in, data) && !is_data_url(j, data) &&
+	if (e == ERR_OK && inspection_is_set(in, data) &&
+	    !inspection_is_data_url(in, data) &&
 	    (!json_is(j, data, JSON_STRING) ||
 	     memchr(raw.data, ':', raw.len_bytes) ||
 	     memchr(raw.data, '\\', raw.len_bytes)))
-		e = add_plain(in, "url_document");
+		e = inspection_add(in, "url_document");
 	return e;
 }
 
@@ -322,16 +234,18 @@ static enum err inspect_part(struct inspection *in, json_ref part)
 
 	if (!json_is(&in->doc, part, JSON_OBJECT) ||
 	    !json_is(&in->doc, type, JSON_STRING))
-		return refuse(in, ERR_FORMAT, "input: content without a type");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "input: content without a type");
 	e = inspect_origin(in, part);
 	if (e != ERR_OK)
 		return e;
 	for (i = 0; i < ARRAY_SIZE(part_kinds); i++)
 		if (json_string_is(&in->doc, type, part_kinds[i].type))
 			return part_kinds[i].feature
-				       ? add_plain(in, part_kinds[i].feature)
+				       ? inspection_add(in,
+							part_kinds[i].feature)
 				       : ERR_OK;
-	return add_unknown(in, "unknown_content", type);
+	return inspection_add_string(in, "unknown_content", type);
 }
 
 static enum err inspect_content(struct inspection *in, json_ref content)
@@ -355,19 +269,12 @@ static void note_result(struct inspection *in, json_ref item)
 	const struct json *j = &in->doc;
 	json_ref at = json_get(j, item, "call_id");
 	json_ref status = json_get(j, item, "status");
-	char id[CALL_ID_MAX_BYTES + 1];
 	bool failed = json_string_is(j, status, "failed") ||
 		      json_string_is(j, status, "incomplete");
 
 	if (!json_is(j, at, JSON_STRING))
 		at = json_get(j, item, "id");
-	if (json_text(j, at, id, sizeof(id)) != ERR_OK || id[0] == '\0' ||
-	    seen_has(in->seen, span_text(id)))
-		return;
-	/* One that does not fit is reported with the next request. */
-	if (attrs_put_text(&in->facts->results, id,
-			   span_text(failed ? "error" : "ok")) == ERR_OK)
-		seen_add(in->seen, span_text(id));
+	inspection_note_result(in, at, failed);
 }
 
 enum item_action { ITEM_NOTHING, ITEM_CONTENT, ITEM_RESULT, ITEM_TOOLS };
@@ -417,7 +324,7 @@ static enum err inspect_known(struct inspection *in, json_ref item, size_t i)
 	const struct json *j = &in->doc;
 
 	if (item_kinds[i].feature)
-		return add_plain(in, item_kinds[i].feature);
+		return inspection_add(in, item_kinds[i].feature);
 	switch (item_kinds[i].action) {
 	case ITEM_NOTHING:
 		return ERR_OK;
@@ -442,12 +349,13 @@ static enum err inspect_item(struct inspection *in, json_ref item)
 	size_t i;
 
 	if (!json_is(j, item, JSON_OBJECT))
-		return refuse(in, ERR_FORMAT, "input: not a list of objects");
-	if (!is_set(in, type)) {
+		return inspection_refuse(in, ERR_FORMAT,
+					 "input: not a list of objects");
+	if (!inspection_is_set(in, type)) {
 		if (json_is(j, json_get(j, item, "role"), JSON_STRING))
 			return inspect_content(in,
 					       json_get(j, item, "content"));
-		return add_plain(in, "stored_response");
+		return inspection_add(in, "stored_response");
 	}
 	/* Its output lists texts without types. */
 	if (json_string_is(j, type, "shell_call_output"))
@@ -455,7 +363,7 @@ static enum err inspect_item(struct inspection *in, json_ref item)
 	for (i = 0; i < ARRAY_SIZE(item_kinds); i++)
 		if (json_string_is(j, type, item_kinds[i].type))
 			return inspect_known(in, item, i);
-	return add_unknown(in, "unknown_item", type);
+	return inspection_add_string(in, "unknown_item", type);
 }
 
 static enum err inspect_input(struct inspection *in)
@@ -464,10 +372,10 @@ static enum err inspect_input(struct inspection *in)
 	json_ref input = top(in, "input");
 	enum err e = ERR_OK;
 
-	if (is_set(in, input) && !json_is(j, input, JSON_STRING) &&
+	if (inspection_is_set(in, input) && !json_is(j, input, JSON_STRING) &&
 	    !json_is(j, input, JSON_ARRAY))
-		return refuse(in, ERR_FORMAT,
-			      "input: neither a string nor a list");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "input: neither a string nor a list");
 	if (!json_is(j, input, JSON_ARRAY))
 		return ERR_OK;
 	JSON_EACH (j, item, input) {
@@ -505,21 +413,24 @@ static enum err inspect_fields(struct inspection *in)
 	enum err e = ERR_OK;
 	size_t i;
 
-	if (is_set(in, store) && json_bool(j, store, &stored) != ERR_OK)
-		return refuse(in, ERR_FORMAT, "store: neither true nor false");
-	in->facts->amend =
-		in->route != ROUTE_RESPONSES_COUNT && !is_set(in, store);
+	if (inspection_is_set(in, store) &&
+	    json_bool(j, store, &stored) != ERR_OK)
+		return inspection_refuse(in, ERR_FORMAT,
+					 "store: neither true nor false");
+	in->facts->amend = in->route != ROUTE_RESPONSES_COUNT &&
+			   !inspection_is_set(in, store);
 	if (stored)
-		e = add_plain(in, "store");
+		e = inspection_add(in, "store");
 	for (i = 0; e == ERR_OK && i < ARRAY_SIZE(field_features); i++)
-		if (asks(in, top(in, field_features[i].field)))
-			e = add_plain(in, field_features[i].feature);
+		if (inspection_asks(in, top(in, field_features[i].field)))
+			e = inspection_add(in, field_features[i].feature);
 	if (e != ERR_OK)
 		return e;
-	if (is_set(in, plugins) && !json_is(j, plugins, JSON_ARRAY))
-		return refuse(in, ERR_FORMAT, "plugins: not a list");
+	if (inspection_is_set(in, plugins) && !json_is(j, plugins, JSON_ARRAY))
+		return inspection_refuse(in, ERR_FORMAT, "plugins: not a list");
 	JSON_EACH (j, plugin, plugins) {
-		e = add_unknown(in, "plugin", json_get(j, plugin, "id"));
+		e = inspection_add_string(in, "plugin",
+					  json_get(j, plugin, "id"));
 		if (e != ERR_OK)
 			break;
 	}
@@ -532,53 +443,31 @@ static enum err inspect_top(struct inspection *in)
 	json_ref stream = top(in, "stream");
 
 	if (!json_is(j, JSON_ROOT, JSON_OBJECT))
-		return refuse(in, ERR_FORMAT, "the body is no JSON object");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "the body is no JSON object");
 	if (json_text(j, top(in, "model"), in->facts->model,
 		      sizeof(in->facts->model)) != ERR_OK ||
 	    in->facts->model[0] == '\0')
-		return refuse(in, ERR_FORMAT,
-			      "model: missing, no text or too long");
-	if (is_set(in, stream) &&
+		return inspection_refuse(in, ERR_FORMAT,
+					 "model: missing, no text or too long");
+	if (inspection_is_set(in, stream) &&
 	    json_bool(j, stream, &in->facts->stream) != ERR_OK)
-		return refuse(in, ERR_FORMAT, "stream: neither true nor false");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "stream: neither true nor false");
 	request_facts_limit(in->facts, j, top(in, "max_output_tokens"));
 	/* Usage is always in the stream. */
 	in->facts->asks_usage = true;
 	return inspect_fields(in);
 }
 
-static enum err put_names(struct buf *b, const char *key, const char *names,
-			  size_t stride, size_t count)
-{
-	struct span items[ATTR_LIST_MAX_ITEMS];
-	size_t i;
-	enum err e;
-
-	if (count == 0)
-		return ERR_OK;
-	for (i = 0; i < count; i++)
-		items[i] = span_text(names + i * stride);
-	do
-		e = attrs_put_list(b, key, items, count);
-	while (e == ERR_LIMIT && count-- > 1);
-	return e;
-}
-
 static enum err inspect_document(struct inspection *in)
 {
-	struct request_facts *f = in->facts;
 	enum err e = inspect_top(in);
 
 	if (e == ERR_OK)
 		e = inspect_tools(in, top(in, "tools"));
 	if (e == ERR_OK)
 		e = inspect_input(in);
-	if (e == ERR_OK)
-		e = put_names(&f->features, "features", in->features[0],
-			      sizeof(in->features[0]), in->n_features);
-	if (e == ERR_OK)
-		e = put_names(&f->tools, "tools", in->tool_names[0],
-			      sizeof(in->tool_names[0]), in->n_tools);
 	return e;
 }
 
@@ -594,31 +483,7 @@ static enum err inspect_document(struct inspection *in)
 enum err responses_inspect(enum route route, struct span body,
 			   struct seen *seen, struct request_facts *facts)
 {
-	const struct json_limits limits = {
-		.max_bytes = BODY_MAX_BYTES,
-		.max_tokens = REQUEST_TOKENS_MAX,
-		.allow_nul = true,
-	};
-	struct inspection *in;
-	enum err e;
-
 	if (route == ROUTE_MODELS)
 		return ERR_OK;
-	in = calloc(1, sizeof(*in));
-	if (!in)
-		return ERR_MEMORY;
-	in->route = route;
-	in->facts = facts;
-	in->seen = seen;
-	json_init(&in->doc);
-	e = json_parse(&in->doc, body, &limits);
-	if (e == ERR_OK)
-		e = inspect_document(in);
-	else if (e != ERR_MEMORY)
-		(void)snprintf(facts->error_text, sizeof(facts->error_text),
-			       "the body is not valid JSON: %s at byte %zu",
-			       in->doc.error_text, in->doc.error_at_bytes);
-	json_fini(&in->doc);
-	free(in);
-	return e == ERR_SHORT ? ERR_FORMAT : e;
+	return inspection_run(route, body, seen, facts, inspect_document);
 }
