@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/base/text.h"
 #include "tui/cmd_common.h"
@@ -250,6 +251,8 @@ static int print_probe(struct app *app, const struct provider_probe *probe)
 	app_add_number(result, "http_status", probe->http_status);
 	app_add_number(result, "latency_ms", probe->latency_ms);
 	app_add_text(result, "text", probe->text);
+	app_add_text(result, "url", probe->url[0] ? probe->url : NULL);
+	app_add_text(result, "said", probe->said[0] ? probe->said : NULL);
 	if (probe->listed &&
 	    !cJSON_AddItemToObject(result, "models", model_names(probe)))
 		abort();
@@ -264,15 +267,21 @@ static int show_probe(struct app *app, const char *name,
 	char line[MODEL_MAX_BYTES * 4];
 	size_t i;
 
-	if (!probe->ok)
+	if (!probe->ok) {
+		if (probe->url[0])
+			app_note(app, "asked %s", probe->url);
+		if (probe->said[0])
+			app_note(app, "its own words: %s", probe->said);
 		return app_fail(app, EXIT_CODE_FAILED, "provider %s: %s", name,
 				probe->text);
+	}
 	app_note(app, "provider %s answered: HTTP %u in %.0f ms", name,
 		 probe->http_status, probe->latency_ms);
 	if (probe->no_models[0])
 		app_note(app, "%s", probe->no_models);
 	if (probe->listed)
-		app_note(app, "it has %zu models%s%s", probe->models.count,
+		app_note(app, "it has %zu model%s%s%s", probe->models.count,
+			 probe->models.count == 1 ? "" : "s",
 			 probe->models.cut ? " and more" : "",
 			 probe->models.count ? ":" : "");
 	for (i = 0; i < probe->models.count; i++) {
@@ -286,9 +295,13 @@ static int show_probe(struct app *app, const char *name,
 static int cmd_test(struct app *app, struct args *args)
 {
 	struct provider_probe probe = {0};
-	int code = provider_probe(app, args->rest[0], args_value(args, "model"),
-				  &probe);
+	int code;
 
+	/* It may take half a minute. */
+	if (isatty(STDERR_FILENO))
+		app_note(app, "asking %s ...", args->rest[0]);
+	code = provider_probe(app, args->rest[0], args_value(args, "model"),
+			      &probe);
 	if (code != 0)
 		return code;
 	if (app->format == OUTPUT_TABLE)

@@ -435,6 +435,10 @@ static int try_provider(struct setup *s, struct provider_probe *probe,
 			setup_say("But %s.\n", probe->no_models);
 		return 0;
 	}
+	if (code == 0 && probe->url[0])
+		setup_say("Asked %s\n", probe->url);
+	if (code == 0 && probe->said[0])
+		setup_say("Its own words: %s\n", probe->said);
 	if (code == 0)
 		setup_say("The test failed: %s.\n", probe->text);
 	return ask_after_failure(s, ret_next);

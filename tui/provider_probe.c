@@ -11,6 +11,42 @@
 #include <stdio.h>
 #include <string.h>
 
+static void read_models(const cJSON *result, struct span body,
+			struct provider_probe *probe)
+{
+	const char *left_out = app_text(result, "body_left_out");
+	enum err e =
+		left_out[0] ? ERR_LIMIT : model_list_read(body, &probe->models);
+
+	probe->listed = e == ERR_OK;
+	if (e != ERR_OK)
+		(void)snprintf(probe->no_models, sizeof(probe->no_models),
+			       "its list of models cannot be read: %s",
+			       left_out[0] ? left_out : err_text(e));
+}
+
+/* A page for people, of a gateway or a login, can come with any status. */
+static void read_body(const cJSON *result, struct provider_probe *probe)
+{
+	struct span body = span_text(app_text(result, "body"));
+
+	if (probe->ok && provider_sent_a_page(body)) {
+		probe->ok = false;
+		(void)snprintf(
+			probe->text, sizeof(probe->text),
+			"HTTP %u: it answered with a page for a browser, "
+			"not with JSON: check the host and the path of "
+			"the endpoint (is a /v1 missing?), and that no "
+			"login stands between",
+			probe->http_status);
+		return;
+	}
+	if (!probe->ok && provider_said(body, probe->said) != ERR_OK)
+		probe->said[0] = '\0';
+	if (probe->ok && app_is_true(result, "list"))
+		read_models(result, body, probe);
+}
+
 /**
  * provider_probe() - Test a provider
  * @app:	Context
@@ -25,8 +61,6 @@ int provider_probe(struct app *app, const char *name, const char *model,
 		   struct provider_probe *ret_probe)
 {
 	cJSON *params = app_params(), *result = NULL;
-	const char *body, *left_out;
-	enum err e;
 	int code;
 
 	app_add_text(params, "name", name);
@@ -40,19 +74,9 @@ int provider_probe(struct app *app, const char *name, const char *model,
 		.latency_ms = app_number(result, "latency_ms", 0)};
 	(void)snprintf(ret_probe->text, sizeof(ret_probe->text), "%s",
 		       app_text(result, "text"));
-	body = app_text(result, "body");
-	left_out = app_text(result, "body_left_out");
-	if (ret_probe->ok && app_is_true(result, "list")) {
-		e = left_out[0] ? ERR_LIMIT
-				: model_list_read(span_text(body),
-						  &ret_probe->models);
-		ret_probe->listed = e == ERR_OK;
-		if (e != ERR_OK)
-			(void)snprintf(ret_probe->no_models,
-				       sizeof(ret_probe->no_models),
-				       "its list of models cannot be read: %s",
-				       left_out[0] ? left_out : err_text(e));
-	}
+	(void)snprintf(ret_probe->url, sizeof(ret_probe->url), "%s",
+		       app_text(result, "url"));
+	read_body(result, ret_probe);
 	cJSON_Delete(result);
 	return 0;
 }

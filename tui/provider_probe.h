@@ -5,13 +5,16 @@
 
 #include "tui/app.h"
 #include "tui/model_list.h"
+#include "tui/provider_said.h"
 
 struct provider_probe {
 	bool ok;
 	unsigned http_status;
 	double latency_ms;
 	char text[1024]; /* what it means, one sentence; as the engine says */
-	bool listed;     /* @models were read */
+	char url[512];   /* that was asked, or "" */
+	char said[PROVIDER_SAID_MAX_BYTES]; /* its own words, or "" */
+	bool listed;                        /* @models were read */
 	char no_models[96]; /* else why; "" when no list was asked for */
 	struct model_list models;
 };

@@ -31,6 +31,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/text.h"
+#include "engine/broker/curl_cause.h"
 #include "engine/broker/curl_failure.h"
 #include "engine/broker/curl_request.h"
 #include "engine/broker/request.h"
@@ -74,6 +75,7 @@ struct transfer {
 	bool keep_body;
 	enum err error;                /* ours, when we made libcurl stop */
 	enum transfer_failure failure; /* of the outcome */
+	enum transfer_cause cause;
 	const char *text;
 };
 
@@ -293,6 +295,7 @@ static void finish(struct transfer *t, enum err error, const char *text)
 	else if (error != ERR_OK && t->failure == FAILURE_NONE)
 		t->failure = FAILURE_LOCAL;
 	m.failure = (uint8_t)t->failure;
+	m.cause = (uint8_t)t->cause;
 	m.retry_after_ms = retry_after_ms(&r->retry);
 	m.should_retry = (uint8_t)r->retry.advice;
 	m.key_echoed = r->key_echoed;
@@ -670,6 +673,7 @@ static void finish_curl(struct transfer *t, CURLcode result)
 			       "s (connect_timeout_s)",
 			       (double)t->times.connect_ms / 1e3);
 	t->failure = f->failure;
+	t->cause = curl_cause_of(result, t->easy, t->by_proxy, t->curl_text);
 	finish(t, f->error, text);
 }
 

@@ -55,6 +55,7 @@ void rpc_free(struct rpc *r)
 	}
 	audit_forget(r->engine, r);
 	broker_forget(r->engine, r);
+	rpc_provider_test_left(r);
 	free(r);
 }
 

@@ -21,6 +21,8 @@ struct terminal;
 struct conn;
 
 /* One request that waits for its answer. Freed by answering it. */
+struct tested;
+
 struct rpc {
 	LIST_ENTRY(rpc) next;
 	struct conn *conn; /* NULL once the client left */
@@ -33,7 +35,7 @@ struct rpc {
 	uint64_t number;
 	char name[NAME_MAX_BYTES + 1];
 	bool owns_session, raw;
-	bool lists; /* what is asked for is a list of models */
+	struct tested *tested; /* a provider's test under way, or NULL */
 };
 
 /* A connection that follows the log. */
@@ -95,6 +97,7 @@ MUST_CHECK enum err rpc_hand_over(struct rpc *r, struct span result_json,
 /* For control.c and rpc.c. */
 void rpc_send(struct rpc *r, const char *member, struct span json);
 void rpc_free(struct rpc *r);
+void rpc_provider_test_left(struct rpc *r);
 void rpc_fail_code(struct rpc *r, int code, enum err error, const char *rule,
 		   const char *text);
 

@@ -7,8 +7,11 @@
  *	    only if all of that loads.
  * Never:   sees a secret: an entry names one.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/base/log.h"
 #include "engine/base/paths.h"
@@ -239,6 +242,28 @@ static bool remove_entry(struct rpc *r, const struct edit *edit)
 /* --- provider.add, provider.remove -----------------------------------------
  */
 
+/* Before an entry is written that could not be used. */
+static bool ca_is_readable(struct rpc *r, const cJSON *params, const char *name)
+{
+	const char *path;
+	int fd;
+
+	if (!rpc_get_text(r, params, "ca_file", false, &path))
+		return false;
+	if (!path)
+		return true;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0) {
+		rpc_fail(r, ERR_NOT_FOUND,
+			 "provider %s is not added: its ca_file %.200s cannot "
+			 "be read by the engine: %s",
+			 name, path, strerror(errno));
+		return false;
+	}
+	close(fd);
+	return true;
+}
+
 static void provider_add(struct rpc *r, const cJSON *params)
 {
 	struct edit edit = {CONFIG_ENTRY_PROVIDER, "provider", "kenaz.provider",
@@ -253,7 +278,8 @@ static void provider_add(struct rpc *r, const cJSON *params)
 	if (!check_members(r, params) ||
 	    !rpc_get_text(r, params, "name", true, &edit.name) ||
 	    !rpc_get_text(r, params, "kind", true, &kind) ||
-	    !rpc_get_bool(r, params, "preview", false, &preview))
+	    !rpc_get_bool(r, params, "preview", false, &preview) ||
+	    !ca_is_readable(r, params, edit.name))
 		return;
 	buf_init(&block, EDIT_BLOCK_MAX_BYTES);
 	if (!put_provider(r, params, edit.name, kind, &block) ||

@@ -22,6 +22,7 @@
 #include "engine/core/audit_client.h"
 #include "engine/core/broker_client.h"
 #include "engine/core/control.h"
+#include "engine/core/probe_text.h"
 #include "engine/core/route_of.h"
 
 #define TEST_TIMEOUT_NS     (30ull * 1000000000ull)
@@ -105,97 +106,73 @@ static const char *usual_model(const struct probe *p)
 /* --- the outcome -----------------------------------------------------------
  */
 
-/* What follows from a status; the first row that fits counts. */
-static const struct {
-	unsigned from, to;
-	const char *text;
-} statuses[] = {
-	{200, 299, "it answered"},
-	{401, 401,
-	 "it refused the key: set the right one with `kenaz secret set`"},
-	{402, 402, "it took the key, and wants credit or a payment first"},
-	{403, 403,
-	 "it refused the key, or what the key may do: set another one with "
-	 "`kenaz secret set`, or allow the model where the key was made"},
-	{404, 405,
-	 "it has no such path or model: check the endpoint, or name a model "
-	 "that it has with --model"},
-	{429, 429,
-	 "it took the key, and its rate limit or quota is used up: try again "
-	 "later"},
-	{400, 499,
-	 "it refused the request: check kind, dialects and, with --model, the "
-	 "model"},
-	{500, 599, "it failed by itself: try again later"},
-};
-
-static const struct {
-	enum transfer_failure failure;
-	const char *remedy;
-} remedies[] = {
-	{FAILURE_CONNECT,
-	 "is it running, and are the endpoint and the proxy right?"},
-	{FAILURE_TLS,
-	 "if its certificate is signed by a CA of your own, name that with "
-	 "--ca-file"},
-	{FAILURE_TIMEOUT_CONNECT,
-	 "is the endpoint right, and does a firewall or proxy stand between?"},
-	{FAILURE_TIMEOUT_FIRST_BYTE,
-	 "it may still be loading a model: try again, or raise "
-	 "first_byte_timeout_s"},
-	{FAILURE_TIMEOUT_IDLE, "try again later"},
-	{FAILURE_TIMEOUT_TOTAL, "it may still be loading a model: try again"},
-	{FAILURE_RESET, "try again; does the endpoint speak https or http?"},
-	{FAILURE_TOO_LARGE, "is the endpoint a provider's?"},
-	{FAILURE_PROTOCOL,
-	 "the endpoint must be the provider itself, not what redirects to it"},
-};
-
 static bool is_good(const struct transfer_outcome *o)
 {
 	return o->error == ERR_OK && o->done && o->done->http_status >= 200 &&
 	       o->done->http_status < 300;
 }
 
-static void put_sentence(const struct transfer_outcome *o, char *ret_text,
-			 size_t cap_bytes)
-{
-	const struct msg_transfer_done *m = o->done;
-	size_t i;
+/* A test that is under way; its client may leave before its outcome. */
+struct tested {
+	struct engine *engine;
+	struct rpc *rpc; /* NULL once nobody waits */
+	uint64_t grant;
+	bool list;
+	char name[NAME_MAX_BYTES + 1];
+	char actor[ACTOR_MAX_BYTES];
+	char url[ROUTE_URL_MAX_BYTES + 1];
+};
 
-	ret_text[0] = '\0';
-	if (o->error == ERR_OK && m) {
-		for (i = 0; i < ARRAY_SIZE(statuses); i++)
-			if (m->http_status >= statuses[i].from &&
-			    m->http_status <= statuses[i].to)
-				break;
-		text_append(ret_text, cap_bytes, "HTTP %u: %s", m->http_status,
-			    i < ARRAY_SIZE(statuses) ? statuses[i].text
-						     : "it did not answer");
-		return;
-	}
-	text_append(ret_text, cap_bytes, "%s", o->text);
-	for (i = 0; m && i < ARRAY_SIZE(remedies); i++)
-		if ((unsigned)remedies[i].failure == m->failure)
-			text_append(ret_text, cap_bytes, "; %s",
-				    remedies[i].remedy);
+/** rpc_provider_test_left() - A request is forgotten; its test goes on */
+void rpc_provider_test_left(struct rpc *r)
+{
+	if (r->tested)
+		r->tested->rpc = NULL;
+	r->tested = NULL;
 }
 
-static void note_outcome(struct rpc *r, struct transfer_outcome *o,
+/* The provider may have been removed meanwhile. */
+static void put_sentence(const struct tested *t,
+			 const struct transfer_outcome *o, char *ret_text,
+			 size_t cap_bytes)
+{
+	const struct config_provider *p =
+		config_find_provider(t->engine->config, t->name);
+	const struct provider_kind *kind =
+		p ? provider_find(span_text(p->kind)) : NULL;
+	const struct msg_transfer_done *m = o->done;
+	struct probe_seen seen = {.error = m ? o->error : ERR_CLOSED,
+				  .text = o->text ? o->text
+						  : "the broker was lost",
+				  .http_status = m ? m->http_status : 0,
+				  .failure = m ? m->failure : 0,
+				  .cause = m ? m->cause : 0,
+				  .auth = p && p->auth ? p->auth
+					  : kind ? provider_auth_name(kind)
+						 : "none",
+				  .secret = p ? route_secret_of(p) : "",
+				  .list = t->list,
+				  .has_ca_file = p && p->ca_file,
+				  .has_proxy_secret = p && p->proxy_secret};
+
+	probe_text_put(&seen, ret_text, cap_bytes);
+}
+
+static void note_outcome(struct tested *t, struct transfer_outcome *o,
 			 const char *text)
 {
 	const struct msg_transfer_done *m = o->done;
 	struct audit_event event = {.kind = "response.received",
-				    .actor = r->conn ? r->conn->actor : NULL,
+				    .actor = t->actor,
 				    .payload_fd = -1};
 	char digest[2 * DIGEST_BYTES + 1];
 	struct buf b;
 	enum err e;
 
 	buf_init(&b, 8192);
-	e = attrs_put_text(&b, "kenaz.provider", span_text(r->name));
+	e = attrs_put_text(&b, "kenaz.provider", span_text(t->name));
 	if (e == ERR_OK)
-		e = attrs_put_u64(&b, "kenaz.grant", r->number);
+		e = attrs_put_u64(&b, "kenaz.grant", t->grant);
 	if (e == ERR_OK)
 		e = attrs_put_u64(&b, "http.response.status_code",
 				  m ? m->http_status : 0);
@@ -220,16 +197,16 @@ static void note_outcome(struct rpc *r, struct transfer_outcome *o,
 	}
 	event.attributes = buf_span(&b);
 	if (e == ERR_OK)
-		e = audit_append(r->engine, &event, NULL, NULL);
+		e = audit_append(t->engine, &event, NULL, NULL);
 	if (e != ERR_OK)
 		log_error("the test of provider %s is not in the log: %s",
-			  r->name, err_text(e));
+			  t->name, err_text(e));
 	buf_fini(&b);
 }
 
-static void put_answer(struct jsonw *w, const struct transfer_outcome *o,
-		       const char *text, bool list, struct span body,
-		       const char *left_out)
+static void put_answer(struct jsonw *w, const struct tested *t,
+		       const struct transfer_outcome *o, const char *text,
+		       struct span body, const char *left_out)
 {
 	const struct msg_transfer_done *m = o->done;
 
@@ -239,7 +216,8 @@ static void put_answer(struct jsonw *w, const struct transfer_outcome *o,
 		      o->error == ERR_OK && m ? m->http_status : 0);
 	jsonw_put_u64(w, "latency_ms", m ? m->total_ns / 1000000u : 0);
 	jsonw_put_cstr(w, "text", text);
-	jsonw_put_bool(w, "list", list);
+	jsonw_put_bool(w, "list", t->list);
+	jsonw_put_cstr(w, "url", t->url);
 	if (body.len_bytes)
 		jsonw_put_text(w, "body", body);
 	if (left_out)
@@ -247,7 +225,7 @@ static void put_answer(struct jsonw *w, const struct transfer_outcome *o,
 	jsonw_end_object(w);
 }
 
-static void reply(struct rpc *r, const struct transfer_outcome *o,
+static void reply(struct tested *t, const struct transfer_outcome *o,
 		  const char *text, struct span body)
 {
 	const char *left_out = NULL;
@@ -260,34 +238,37 @@ static void reply(struct rpc *r, const struct transfer_outcome *o,
 	}
 	buf_init(&b, TEST_ANSWER_BYTES);
 	jsonw_init(&w, &b);
-	put_answer(&w, o, text, r->lists, body, left_out);
+	put_answer(&w, t, o, text, body, left_out);
 	if (w.status != ERR_OK && body.len_bytes) {
 		buf_fini(&b);
 		buf_init(&b, TEST_ANSWER_BYTES);
 		jsonw_init(&w, &b);
-		put_answer(&w, o, text, r->lists, (struct span){0},
-			   "it is too large");
+		put_answer(&w, t, o, text, (struct span){0}, "it is too large");
 	}
-	rpc_finish(r, &w, &b);
+	rpc_finish(t->rpc, &w, &b);
 }
 
 static void on_tested(void *context, struct transfer_outcome *o)
 {
-	struct rpc *r = context;
+	struct tested *t = context;
 	const struct msg_transfer_done *m = o->done;
 	struct body body = {0};
 	struct span bytes = {0};
 	char text[REASON_MAX_BYTES];
 
-	put_sentence(o, text, sizeof(text));
-	note_outcome(r, o, text);
-	if (m && is_good(o) && m->response_bytes &&
+	put_sentence(t, o, text, sizeof(text));
+	note_outcome(t, o, text);
+	if (t->rpc && m && o->error == ERR_OK && m->response_bytes &&
 	    (o->body_fd >= 0 || m->body_inline.len_bytes) &&
 	    body_open(m->body_inline, o->body_fd, m->response_bytes,
 		      TEST_RESPONSE_BYTES, &body) == ERR_OK)
 		bytes = body.bytes;
-	reply(r, o, text, bytes);
+	if (t->rpc) {
+		t->rpc->tested = NULL;
+		reply(t, o, text, bytes);
+	}
 	body_close(&body);
+	free(t);
 }
 
 /* --- asking ------------------------------------------------------------------
@@ -316,6 +297,24 @@ static enum err put_intent(struct buf *b, const struct probe *p,
 	return e;
 }
 
+static struct tested *tested_new(struct rpc *r, const struct probe *p,
+				 const struct route_request *route,
+				 uint64_t grant)
+{
+	struct tested *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	*t = (struct tested){.engine = r->engine,
+			     .rpc = r,
+			     .grant = grant,
+			     .list = p->route == ROUTE_MODELS};
+	(void)snprintf(t->name, sizeof(t->name), "%s", p->provider->name);
+	(void)snprintf(t->actor, sizeof(t->actor), "%s", r->conn->actor);
+	(void)snprintf(t->url, sizeof(t->url), "%s", route->url);
+	return t;
+}
+
 static enum err send_probe(struct rpc *r, const struct probe *p)
 {
 	struct engine *e = r->engine;
@@ -333,6 +332,7 @@ static enum err send_probe(struct rpc *r, const struct probe *p)
 				    .body_digest = g.body_digest,
 				    .payload_fd = -1};
 	struct route_request route;
+	struct tested *t = NULL;
 	struct buf b;
 	enum err err =
 		route_request_of(p->provider, p->route, g.model,
@@ -343,7 +343,7 @@ static enum err send_probe(struct rpc *r, const struct probe *p)
 	if (err != ERR_OK)
 		return err;
 	digest_sha256(g.body_inline, g.body_digest);
-	g.grant = event.grant = r->number = broker_next_grant(e);
+	g.grant = event.grant = broker_next_grant(e);
 	if (p->body.len_bytes) {
 		event.payload_name = "request.body";
 		event.payload_bytes = p->body.len_bytes;
@@ -355,7 +355,23 @@ static enum err send_probe(struct rpc *r, const struct probe *p)
 	if (err == ERR_OK)
 		err = audit_append(e, &event, NULL, NULL);
 	buf_fini(&b);
-	return err == ERR_OK ? broker_grant(e, &g, NULL, 0, on_tested, r) : err;
+	if (err == ERR_OK)
+		t = tested_new(r, p, &route, g.grant);
+	if (err == ERR_OK && !t)
+		err = ERR_MEMORY;
+	if (err == ERR_OK)
+		err = broker_grant(e, &g, NULL, 0, on_tested, t);
+	if (err != ERR_OK) {
+		/* The intent is in the log; so is its outcome, then. */
+		struct transfer_outcome o = {.error = err, .body_fd = -1};
+
+		if (t)
+			note_outcome(t, &o, err_text(err));
+		free(t);
+		return err;
+	}
+	r->tested = t;
+	return ERR_OK;
 }
 
 /* Answers and gives false when that model cannot be asked. */
@@ -412,7 +428,6 @@ static void test(struct rpc *r, struct probe *p, const char *model)
 			return;
 		err = put_body(p);
 	}
-	r->lists = p->route == ROUTE_MODELS;
 	if (err == ERR_OK)
 		err = send_probe(r, p);
 	if (err != ERR_OK)
@@ -439,7 +454,6 @@ static void provider_test(struct rpc *r, const cJSON *params)
 			 name);
 		return;
 	}
-	(void)snprintf(r->name, sizeof(r->name), "%s", p.provider->name);
 	buf_init(&p.body, TEST_BODY_BYTES);
 	test(r, &p, model);
 	buf_fini(&p.body);

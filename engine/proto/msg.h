@@ -125,6 +125,24 @@ enum transfer_failure {
 	FAILURE_COUNT
 };
 
+/* transfer_done.cause: more exactly, where a person can mend it. */
+enum transfer_cause {
+	CAUSE_NONE = 0,
+	CAUSE_NAME = 1,    /* the provider's name has no address */
+	CAUSE_REFUSED = 2, /* nothing there takes a connection */
+	CAUSE_PROXY_NAME = 3,
+	CAUSE_PROXY_REFUSED = 4,
+	CAUSE_PROXY_DENIED = 5, /* it answered CONNECT with an error */
+	CAUSE_PROXY_LOGIN = 6,  /* it wants a name and password */
+	CAUSE_TLS_ISSUER = 7,   /* a certificate of a CA that is not trusted */
+	CAUSE_TLS_EXPIRED = 8,
+	CAUSE_TLS_EARLY = 9, /* not valid yet */
+	CAUSE_TLS_HOST = 10, /* valid for another name */
+	CAUSE_TLS_CA_FILE = 11,
+	CAUSE_TLS_PLAIN = 12, /* what answers does not speak TLS */
+	CAUSE_COUNT
+};
+
 /* provider_set.http_version */
 enum http_version { HTTP_VERSION_AUTO = 0, HTTP_VERSION_1_1 = 1 };
 
