@@ -13,6 +13,7 @@
 
 #include "engine/base/text.h"
 #include "engine/core/config_read.h"
+#include "engine/providers/endpoint.h"
 
 #define CONFIG_URL_MAX_BYTES (ROUTE_ENDPOINT_MAX_BYTES - 1)
 
@@ -103,15 +104,53 @@ static void check_endpoint(struct conf_node *table,
 static void check_region(struct conf_node *table, const char *region,
 			 struct conf_error *error)
 {
-	bool ok = strlen(region) <= CONFIG_NAME_MAX_BYTES;
-
-	for (const char *c = region; *c; c++)
-		ok = ok && ((*c >= 'a' && *c <= 'z') ||
-			    (*c >= '0' && *c <= '9') || *c == '-');
-	if (!ok)
+	if (strlen(region) > CONFIG_NAME_MAX_BYTES ||
+	    !endpoint_is_region(span_text(region)))
 		(void)conf_fail(error, conf_find(table, "region"),
-				"region must be of a-z, 0-9 and '-', like "
-				"eu-central-1");
+				"region \"%.40s\" has not the form of AWS's: a "
+				"place and a number, like eu-central-1",
+				region);
+}
+
+/*
+ * A region that lacks an endpoint lacks the dialects behind it. Where nobody
+ * named them they are left out; who did is told.
+ */
+static void fit_dialects(struct conf_node *table,
+			 const struct provider_kind *kind,
+			 struct config_provider *p, struct conf_error *error)
+{
+	const struct route_target target = {.kind = kind,
+					    .endpoint = span_text(p->endpoint),
+					    .region = span_text(p->region),
+					    .plain_http = p->allow_http,
+					    .variant = p->variant,
+					    .dialects = p->dialects};
+	unsigned all = provider_dialects(kind, p->dialects);
+	unsigned offered = route_dialects(&target, p->dialects == 0);
+	unsigned d;
+
+	if (!p->region || offered == all)
+		return;
+	for (d = 1; p->dialects && d < 8 * sizeof(all); d++)
+		if ((all & ~offered) & DIALECT_BIT(d)) {
+			(void)conf_fail(
+				error, conf_find(table, "dialects"),
+				"%s cannot be asked in \"%s\" in %s%s%s: "
+				"leave it out of dialects",
+				kind->name,
+				config_dialect_name((enum dialect)d), p->region,
+				p->variant ? " by " : "",
+				route_variant_text(p->variant));
+			return;
+		}
+	if (offered == 0) {
+		(void)conf_fail(error, table, "%s has no %s end point in %s",
+				kind->name, route_variant_text(p->variant),
+				p->region);
+		return;
+	}
+	p->dialects = offered;
 }
 
 /* A provider's needs by kind, in the words of its file. */
@@ -181,6 +220,9 @@ static void read_provider(struct conf_node *table, struct config *config,
 	if (kind->needs_secret && !to->secret)
 		to->secret = kind->name;
 	check_provider(table, kind, to, error);
+	if (error->status == ERR_OK)
+		fit_dialects(table, provider_find(span_text(kind->name)), to,
+			     error);
 	other = config_find_provider(config, to->name);
 	if (other && other != to)
 		(void)conf_fail(error, table,

@@ -10,9 +10,7 @@
  * has InvokeModel, Converse and OpenAI's chat completions, "mantle" has
  * Anthropic's Messages and OpenAI's Responses; they sign for services of their
  * own. An API key goes as a bearer, AWS credentials sign instead. No list of
- * models in either, so core answers that from the table. In a region without
- * mantle, leave "messages" and "responses" out of the provider's dialects.
- * CountTokens refuses the names of inference profiles: it gets the model's.
+ * models in either, so core answers that from the table.
  *
  * Prices are those of the regional end points, which are a tenth above the
  * global ones from Claude 4.5 on; "global." has rows of its own.
@@ -21,6 +19,17 @@
 
 #define RUNTIME "https://bedrock-runtime{fips}.{region}.{suffix}"
 #define MANTLE  "https://bedrock-mantle.{region}.api.aws"
+
+/*
+ * Of AWS's list of end points by region; the list grows. Where mantle is not,
+ * the other dialects do: InvokeModel takes the same JSON as Messages.
+ */
+static const char *const without_mantle[] = {
+	"ap-east-2",    "ap-northeast-2", "ap-northeast-3",
+	"ca-central-1", "ca-west-1",      "eu-central-2",
+	"eu-south-2",   "eu-west-3",      "us-west-1",
+	NULL,
+};
 
 static const struct provider_header native_headers[] = {
 	{"accept", "application/json", false},
@@ -40,6 +49,7 @@ static const struct provider_route routes[] = {
 		.header_count = ANTHROPIC_BODY_HEADERS_COUNT,
 		.queries = anthropic_body_queries,
 		.endpoint = MANTLE,
+		.not_in = without_mantle,
 		.service = "bedrock-mantle",
 	},
 	{
@@ -136,6 +146,7 @@ static const struct provider_route routes[] = {
 		.header_count = OPENAI_BODY_HEADERS_COUNT,
 		.queries = no_queries,
 		.endpoint = MANTLE,
+		.not_in = without_mantle,
 		.service = "bedrock-mantle",
 		.model = "gpt-oss",
 	},
@@ -149,6 +160,7 @@ static const struct provider_route routes[] = {
 		.header_count = OPENAI_BODY_HEADERS_COUNT,
 		.queries = no_queries,
 		.endpoint = MANTLE,
+		.not_in = without_mantle,
 		.service = "bedrock-mantle",
 	},
 };

@@ -84,6 +84,34 @@ static size_t partition_of(struct span region)
 	return i;
 }
 
+/**
+ * endpoint_is_region() - Whether a name has the form of AWS's regions
+ * @name:	As configured
+ *
+ * A place, one word or more, and a number: eu-central-1, us-gov-west-1. Which
+ * of them there are is AWS's to say.
+ */
+bool endpoint_is_region(struct span name)
+{
+	size_t words = 0, digits = 0, letters = 0, i;
+
+	for (i = 0; i < name.len_bytes; i++) {
+		uint8_t c = name.data[i];
+
+		if (c >= 'a' && c <= 'z' && !digits) {
+			letters++;
+		} else if (c >= '0' && c <= '9' && !letters && words >= 2) {
+			digits++;
+		} else if (c == '-' && letters) {
+			words++;
+			letters = 0;
+		} else {
+			return false;
+		}
+	}
+	return digits >= 1 && digits <= 2;
+}
+
 static bool has(struct span template, const char *mark)
 {
 	return template.len_bytes &&

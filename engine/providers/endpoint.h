@@ -5,6 +5,7 @@
 
 #include "engine/providers/route.h"
 
+bool endpoint_is_region(struct span name);
 MUST_CHECK enum err endpoint_fill(struct span template, struct span region,
 				  enum route_variant variant, struct buf *out);
 

@@ -252,6 +252,45 @@ enum err route_resolve_endpoint(const struct route_target *target,
 	return e == ERR_FORMAT || e == ERR_LIMIT ? ERR_CONFIG : e;
 }
 
+static bool is_in(const struct provider_route *row, struct span region)
+{
+	size_t i;
+
+	for (i = 0; row->not_in && row->not_in[i]; i++)
+		if (span_is(region, row->not_in[i]))
+			return false;
+	return true;
+}
+
+/**
+ * route_dialects() - The dialects that a provider can be asked in where it is
+ * @target:	Configured provider, borrowed
+ * @known:	Leave those out too whose endpoint is only known not to be in
+ *		the region; false: those alone that have none there by rule
+ *
+ * Return: bits; with a configured endpoint all that are in use.
+ */
+unsigned route_dialects(const struct route_target *target, bool known)
+{
+	unsigned in_use = provider_dialects(target->kind, target->dialects);
+	unsigned offered = 0;
+	size_t i;
+
+	if (target->endpoint.len_bytes)
+		return in_use;
+	for (i = 0; i < target->kind->route_count; i++) {
+		const struct provider_route *row = &target->kind->routes[i];
+		struct buf url;
+
+		buf_init(&url, ROUTE_URL_MAX_BYTES);
+		if (route_resolve_endpoint(target, row, &url) == ERR_OK &&
+		    (!known || is_in(row, target->region)))
+			offered |= DIALECT_BIT(row->dialect);
+		buf_fini(&url);
+	}
+	return in_use & offered;
+}
+
 /* Whether some segment of an endpoint's path is a version, as "/v1". */
 static bool has_version(struct span endpoint)
 {

@@ -64,6 +64,7 @@ MUST_CHECK enum err route_check_proxy(struct span proxy);
 MUST_CHECK enum err route_resolve_endpoint(const struct route_target *target,
 					   const struct provider_route *row,
 					   struct buf *out);
+unsigned route_dialects(const struct route_target *target, bool known);
 const char *route_variant_text(enum route_variant variant);
 MUST_CHECK enum err route_variant_of(struct span text,
 				     enum route_variant *ret_variant);

@@ -222,7 +222,7 @@ static void test_rejections(void **state)
 		 "kenaz.toml:1: provider b of kind bedrock needs a region"},
 		{"[[provider]]\nname = \"b\"\nkind = \"bedrock\"\n"
 		 "secret = \"s\"\nregion = \"EU/..\"\n",
-		 "kenaz.toml:5: region must be of a-z"},
+		 "kenaz.toml:5: region \"EU/..\" has not the form of AWS's"},
 		{"[[provider]]\nname = \"scripted\"\nkind = \"byo\"\n"
 		 "endpoint = \"https://x\"\n",
 		 "kenaz.toml:1: the name scripted is taken"},

@@ -85,9 +85,66 @@ static void test_endpoints_from_regions(void **state)
 	config_free(config);
 }
 
+/* Which dialects are left where AWS has no mantle. */
+static const struct {
+	const char *text;
+	unsigned dialects; /* 0: all of the kind's */
+} regions[] = {
+#define RUNTIME_ALONE                                                  \
+	(DIALECT_BIT(DIALECT_INVOKE) | DIALECT_BIT(DIALECT_CONVERSE) | \
+	 DIALECT_BIT(DIALECT_CHAT))
+	{"region = \"us-east-1\"\n", 0},
+	{"region = \"eu-central-1\"\n", 0},
+	{"region = \"ap-southeast-7\"\n", 0},
+	{"region = \"us-west-1\"\n", RUNTIME_ALONE},
+	{"region = \"us-gov-west-1\"\n", RUNTIME_ALONE},
+	{"region = \"us-gov-east-1\"\nendpoint_variant = \"fips\"\n",
+	 RUNTIME_ALONE},
+	{"region = \"cn-northwest-1\"\n", RUNTIME_ALONE},
+	{"region = \"eusc-de-east-1\"\n", RUNTIME_ALONE},
+	{"region = \"us-iso-east-1\"\n", RUNTIME_ALONE},
+	{"region = \"us-east-1\"\nendpoint_variant = \"dualstack\"\n",
+	 RUNTIME_ALONE},
+	/* Who says so knows of a region that is new. */
+	{"region = \"us-west-1\"\ndialects = [\"messages\"]\n",
+	 DIALECT_BIT(DIALECT_ANTHROPIC)},
+	{"region = \"us-gov-west-1\"\nendpoint = \"https://vpce.example\"\n",
+	 0},
+};
+
+static void test_dialects_of_a_region(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(regions); i++) {
+		char text[512];
+		struct config *config;
+
+		(void)snprintf(text, sizeof(text), AWS "%s", regions[i].text);
+		config = load(text);
+		assert_int_equal(config->providers[0].dialects,
+				 regions[i].dialects);
+		config_free(config);
+	}
+}
+
 static const struct {
 	const char *text, *want;
 } refused[] = {
+	{AWS "region = \"us-east\"\n", "has not the form of AWS's"},
+	{AWS "region = \"useast1\"\n", "has not the form of AWS's"},
+	{AWS "region = \"us-east-1a\"\n", "has not the form of AWS's"},
+	{AWS "region = \"us-east-1.evil.example\"\n",
+	 "has not the form of AWS's"},
+	{AWS "region = \"us--east-1\"\n", "has not the form of AWS's"},
+	{AWS "region = \"us-iso-east-1\"\nendpoint_variant = "
+	     "\"dualstack\"\n",
+	 "bedrock has no dualstack end point in us-iso-east-1"},
+	{AWS "region = \"us-gov-west-1\"\ndialects = [\"messages\", "
+	     "\"invoke\"]\n",
+	 "cannot be asked in \"messages\" in us-gov-west-1"},
+	{AWS "region = \"eu-west-1\"\nendpoint_variant = \"fips\"\n"
+	     "dialects = \"responses\"\n",
+	 "cannot be asked in"},
 	{BYO "dialects = []\n", "kenaz.toml:5: dialects is an empty list"},
 	{BYO "dialects = [\"converse\"]\n",
 	 "does not speak \"converse\"; it speaks messages, chat, responses"},
@@ -101,7 +158,7 @@ static const struct {
 	{OPENAI "auth = \"bearer\"\n", "has one way of authentication"},
 	{AWS "endpoint = \"https://h.example\"\nauth = \"sigv4\"\n",
 	 "needs the region"},
-	{AWS "region = \"r\"\nendpoint_variant = \"ipv6\"\n",
+	{AWS "region = \"eu-west-1\"\nendpoint_variant = \"ipv6\"\n",
 	 "must be one of fips, dualstack, fips-dualstack"},
 	{AWS "endpoint = \"https://h.example\"\nendpoint_variant = \"fips\"\n",
 	 "is for endpoints made from the region"},
@@ -232,6 +289,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_key),
 		cmocka_unit_test(test_endpoints_from_regions),
+		cmocka_unit_test(test_dialects_of_a_region),
 		cmocka_unit_test(test_rejections),
 		cmocka_unit_test(test_prices_are_exact),
 		cmocka_unit_test(test_models),
