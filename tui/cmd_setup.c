@@ -17,16 +17,15 @@
 #include "engine/providers/route.h"
 #include "tui/cmd_common.h"
 #include "tui/command.h"
-#include "tui/import_plan.h"
 #include "tui/provider_probe.h"
 #include "tui/secret_talk.h"
 #include "tui/setup_ask.h"
+#include "tui/setup_key.h"
+#include "tui/setup_vault.h"
 
 #define SETUP_SHOWN_MAX 40u /* models in the list to choose from */
 #define SETUP_KINDS_MAX 16u
-
-/* Left the dialogue: the end of input, or the user said no. */
-#define SETUP_LEFT (-1)
+#define REGION_ENDPOINT "AWS's own for that region"
 
 struct setup {
 	struct app *app;
@@ -35,11 +34,13 @@ struct setup {
 	char name[NAME_MAX_BYTES + 1];
 	char endpoint[ROUTE_ENDPOINT_MAX_BYTES]; /* "": the kind's own */
 	char region[ROUTE_REGION_MAX_BYTES + 1];
+	char api_version[ROUTE_API_VERSION_MAX_BYTES + 1];
 	char dialect[16];                /* "": the kind's own */
 	char auth[16];                   /* "": the kind's own */
 	char secret[NAME_MAX_BYTES + 1]; /* "": it has none */
 	struct secret_text key;
 	bool set_key, key_is_new;
+	struct setup_vault vault;
 };
 
 static const struct {
@@ -77,7 +78,9 @@ static bool ask_kind(struct setup *s)
 
 static bool ask_name(struct setup *s)
 {
-	const char *usual = s->local ? "local" : s->kind->name;
+	const char *usual = s->name[0] ? s->name
+			    : s->local ? "local"
+				       : s->kind->name;
 
 	for (;;) {
 		if (!setup_line("Name of the provider here", usual, s->name,
@@ -107,26 +110,68 @@ static bool ask_local(struct setup *s)
 	return true;
 }
 
+/* What AWS's own programs take it from. */
+static const char *usual_region(void)
+{
+	static const char *const names[] = {"AWS_REGION", "AWS_DEFAULT_REGION"};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		if (getenv(names[i]) && getenv(names[i])[0])
+			return getenv(names[i]);
+	return "us-east-1";
+}
+
+static bool is_azure(const char *endpoint)
+{
+	return strstr(endpoint, ".azure.com") != NULL;
+}
+
+/* One model's own path wants a version; "/openai/v1" wants none. */
+static bool ask_api_version(struct setup *s)
+{
+	if (strcmp(s->kind->name, "byo") != 0 ||
+	    !strstr(s->endpoint, "/openai/deployments/")) {
+		s->api_version[0] = '\0';
+		return true;
+	}
+	return setup_line("api-version of Azure",
+			  s->api_version[0] ? s->api_version : "2024-10-21",
+			  s->api_version, sizeof(s->api_version));
+}
+
+static bool ask_own_endpoint(struct setup *s)
+{
+	setup_say("Give its address, as https://HOST/v1. Azure: "
+		  "https://HOST.openai.azure.com/openai/v1,\nor "
+		  "https://HOST.openai.azure.com/openai/deployments/NAME.\n");
+	do {
+		if (!setup_line("Endpoint", s->endpoint, s->endpoint,
+				sizeof(s->endpoint)))
+			return false;
+	} while (!s->endpoint[0]);
+	return ask_api_version(s);
+}
+
 static bool ask_endpoint(struct setup *s)
 {
-	char line[ROUTE_ENDPOINT_MAX_BYTES];
-	const char *own = s->kind->endpoint;
 	bool has_region = s->kind->capabilities & PROVIDER_HAS_REGION;
+	const char *own = has_region ? REGION_ENDPOINT : s->kind->endpoint;
+	char line[ROUTE_ENDPOINT_MAX_BYTES];
 
 	if (s->local)
 		return ask_local(s);
 	if (has_region &&
-	    !setup_line("Region", s->region[0] ? s->region : "us-east-1",
+	    !setup_line("Region", s->region[0] ? s->region : usual_region(),
 			s->region, sizeof(s->region)))
 		return false;
-	if (!setup_line("Endpoint",
-			s->endpoint[0] ? s->endpoint
-			: own          ? own
-				       : "https://HOST/v1",
-			line, sizeof(line)))
+	if (!own)
+		return ask_own_endpoint(s);
+	if (!setup_line("Endpoint", s->endpoint[0] ? s->endpoint : own, line,
+			sizeof(line)))
 		return false;
 	(void)snprintf(s->endpoint, sizeof(s->endpoint), "%s",
-		       own && strcmp(line, own) == 0 ? "" : line);
+		       strcmp(line, own) == 0 ? "" : line);
 	return true;
 }
 
@@ -146,10 +191,42 @@ static bool ask_dialect(struct setup *s)
 	return true;
 }
 
+static const struct {
+	const char *name, *text;
+} auth_texts[] = {
+	{"bearer", "in the header authorization: Bearer (most servers)"},
+	{"x-api-key", "in the header x-api-key (as Anthropic's)"},
+	{"api-key", "in the header api-key (Azure)"},
+	{"sigv4", "AWS credentials sign each request"},
+	{"none", "it wants no key"},
+};
+
+static const char *text_of(const char *auth)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(auth_texts); i++)
+		if (strcmp(auth_texts[i].name, auth) == 0)
+			return auth_texts[i].text;
+	return "";
+}
+
+/* What most servers of that sort want; others are a number away. */
+static const char *usual_auth(const struct setup *s)
+{
+	if (s->local)
+		return "none";
+	if (is_azure(s->endpoint))
+		return "api-key";
+	if (s->dialect[0] && strcmp(s->dialect, "messages") != 0)
+		return "bearer";
+	return provider_auth_name(s->kind);
+}
+
 static bool ask_auth(struct setup *s)
 {
+	const char *want = usual_auth(s);
 	size_t count = 0, usual = 0, chosen;
-	const char *want = s->local ? "none" : provider_auth_name(s->kind);
 
 	s->auth[0] = '\0';
 	if (!s->kind->auths)
@@ -158,7 +235,8 @@ static bool ask_auth(struct setup *s)
 	for (; s->kind->auths[count]; count++) {
 		if (strcmp(s->kind->auths[count], want) == 0)
 			usual = count;
-		setup_say("  %zu) %s\n", count + 1, s->kind->auths[count]);
+		setup_say("  %zu) %-10s %s\n", count + 1, s->kind->auths[count],
+			  text_of(s->kind->auths[count]));
 	}
 	if (!setup_number("Key", count, usual, &chosen))
 		return false;
@@ -168,26 +246,6 @@ static bool ask_auth(struct setup *s)
 
 /* --- the key
  * ------------------------------------------------------------------ */
-
-static const char *get(const char *name)
-{
-	return getenv(name);
-}
-
-/* A variable of this shell that holds such a key, or NULL. */
-static const struct import_row *find_variable(const struct setup *s)
-{
-	bool joined = strcmp(s->auth, "sigv4") == 0;
-	struct import_plan plan;
-	size_t i;
-
-	import_plan_make(get, NULL, 0, &plan);
-	for (i = 0; i < plan.count; i++)
-		if (strcmp(plan.entries[i].row->secret, s->kind->name) == 0 &&
-		    (plan.entries[i].row->variables[1] != NULL) == joined)
-			return plan.entries[i].row;
-	return NULL;
-}
 
 static int has_secret(struct setup *s, bool *ret_has)
 {
@@ -206,34 +264,6 @@ static int has_secret(struct setup *s, bool *ret_has)
 			*ret_has = true;
 	}
 	cJSON_Delete(result);
-	return 0;
-}
-
-static int take_key(struct setup *s)
-{
-	const struct import_row *row = find_variable(s);
-	char text[160];
-	bool yes = false;
-	enum err e;
-
-	if (row) {
-		(void)snprintf(text, sizeof(text),
-			       "%s is set in this shell. Use its value as the "
-			       "key?",
-			       row->variables[0]);
-		if (!setup_agrees(text, true, &yes))
-			return SETUP_LEFT;
-	}
-	if (yes) {
-		e = import_value(row, get, s->key.data, SECRET_TEXT_MAX_BYTES,
-				 &s->key.len_bytes);
-		if (e == ERR_OK)
-			return 0;
-		setup_say("That value cannot be used: %s.\n", err_text(e));
-	}
-	(void)snprintf(text, sizeof(text), "Key of %s", s->name);
-	if (secret_text_ask(&s->key, text, false) != ERR_OK)
-		return SETUP_LEFT;
 	return 0;
 }
 
@@ -259,7 +289,10 @@ static int ask_key(struct setup *s)
 		return 0;
 	s->set_key = true;
 	s->key_is_new = !has;
-	return take_key(s);
+	code = setup_key_take(s->app, s->name,
+			      is_azure(s->endpoint) ? "azure" : s->kind->name,
+			      strcmp(s->auth, "sigv4") == 0, &s->key);
+	return code == 0 ? setup_vault_ask(s->app, false, &s->vault) : code;
 }
 
 static int ask_all(struct setup *s)
@@ -282,6 +315,8 @@ static cJSON *entry_of(const struct setup *s, bool preview)
 	if (strncmp(s->endpoint, "http://", 7) == 0)
 		app_add_bool(params, "allow_http", true);
 	app_add_text(params, "region", s->region[0] ? s->region : NULL);
+	app_add_text(params, "api_version",
+		     s->api_version[0] ? s->api_version : NULL);
 	app_add_text(params, "auth", s->auth[0] ? s->auth : NULL);
 	app_add_text(params, "secret", s->secret[0] ? s->secret : NULL);
 	if (s->dialect[0]) {
@@ -292,25 +327,6 @@ static cJSON *entry_of(const struct setup *s, bool preview)
 	if (preview)
 		app_add_bool(params, "preview", true);
 	return params;
-}
-
-static int show_vault(struct setup *s)
-{
-	cJSON *status = NULL;
-	int code = app_call(s->app, "secret.status", NULL, &status);
-
-	if (code != 0)
-		return code;
-	if (strcmp(app_text(status, "state"), "none") == 0)
-		setup_say("There is no vault yet: it is made with this secret, "
-			  "its key wrapped by %s\n(vault.backend in kenaz.toml "
-			  "names another one; 'kenaz secret status').\n",
-			  app_text(status, "configured"));
-	else
-		setup_say("The vault is wrapped by %s.\n",
-			  app_text(status, "backend"));
-	cJSON_Delete(status);
-	return 0;
 }
 
 /* Everything that comes to be, before any of it does. */
@@ -330,7 +346,7 @@ static int show_provider(struct setup *s)
 		setup_say("The key goes into the engine's vault as the secret "
 			  "%s%s.\n",
 			  s->secret, s->key_is_new ? "" : ", a new version");
-		code = show_vault(s);
+		code = setup_vault_show(s->app, &s->vault);
 		if (code != 0)
 			return code;
 	}
@@ -345,7 +361,7 @@ static int write_provider(struct setup *s)
 	int code = 0;
 
 	if (s->set_key) {
-		code = secret_talk_prepare(s->app);
+		code = setup_vault_write(s->app, &s->vault);
 		if (code != 0)
 			return code;
 		setup_wrote("secret %s in the vault", s->secret);
@@ -389,7 +405,8 @@ static int undo(struct setup *s)
 		setup_say("Taken back; secret %s keeps its new version.\n",
 			  s->secret);
 	else
-		setup_say("Taken back: nothing of it is left.\n");
+		setup_say("Taken back: nothing of it is left%s.\n",
+			  s->set_key && s->vault.make ? " but the vault" : "");
 	return 0;
 }
 
@@ -490,23 +507,67 @@ static cJSON *alias_of(const char *name, const char *target, bool preview)
 	return params;
 }
 
+static int has_default(struct setup *s, bool *ret_has)
+{
+	cJSON *result = NULL;
+	const cJSON *row;
+	int code = app_call(s->app, "alias.list", NULL, &result);
+
+	*ret_has = false;
+	cJSON_ArrayForEach(row,
+			   cJSON_GetObjectItemCaseSensitive(result, "aliases"))
+	{
+		if (strcmp(app_text(row, "name"), "default") == 0)
+			*ret_has = true;
+	}
+	cJSON_Delete(result);
+	return code;
+}
+
+static int say_next(struct setup *s)
+{
+	bool has = false;
+	int code = has_default(s, &has);
+
+	if (code == 0 && !has)
+		setup_say(
+			"\nThe workbench asks for the model default, which is "
+			"none yet: 'kenaz alias add\ndefault %s/MODEL' names "
+			"one. Other programs name their own.\n",
+			s->name);
+	if (code == 0)
+		setup_say("\nNext: kenaz run --provider %s\n", s->name);
+	return code;
+}
+
 static int make_alias(struct setup *s, const struct provider_probe *probe)
 {
 	char model[MODEL_MAX_BYTES + 1] = "", name[MODEL_MAX_BYTES + 1];
 	char target[NAME_MAX_BYTES + MODEL_MAX_BYTES + 2];
 	cJSON *result = NULL;
-	bool yes = false;
+	bool yes = false, taken = false;
 	int code;
 
 	if (!pick_model(probe, model, sizeof(model)))
 		return SETUP_LEFT;
 	if (!model[0])
 		return 0;
-	if (!setup_line("Name of the alias", "default", name, sizeof(name)))
-		return SETUP_LEFT;
 	(void)snprintf(target, sizeof(target), "%s/%s", s->name, model);
-	code = app_call(s->app, "alias.add", alias_of(name, target, true),
-			&result);
+	code = has_default(s, &taken);
+	if (code != 0)
+		return code;
+	if (!taken)
+		setup_say("What names no model, as the workbench, asks for the "
+			  "alias default.\n");
+	/* A name that is taken, or none, is said so and asked for again. */
+	do {
+		if (!setup_line("Name of the alias",
+				taken ? s->name : "default", name,
+				sizeof(name)))
+			return SETUP_LEFT;
+		code = app_call(s->app, "alias.add",
+				alias_of(name, target, true), &result);
+	} while (code != 0 && code != EXIT_CODE_UNREACHABLE);
 	if (code != 0)
 		return code;
 	setup_say("\nThis will be appended to %s:\n\n%s\n",
@@ -535,12 +596,16 @@ static int show_present(struct setup *s)
 
 	if (code != 0)
 		return code;
-	setup_say("Providers that are configured:\n");
 	cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(result,
 								 "providers"))
 	{
-		setup_say("  %s (%s) %s\n", app_text(row, "name"),
-			  app_text(row, "kind"), app_text(row, "endpoint"));
+		if (strcmp(app_text(row, "kind"), "scripted") == 0)
+			setup_say("No provider is configured: scripted "
+				  "answers, and no model is called.\n");
+		else
+			setup_say("Configured: %s (%s) %s\n",
+				  app_text(row, "name"), app_text(row, "kind"),
+				  app_text(row, "endpoint"));
 	}
 	cJSON_Delete(result);
 	setup_say("Nothing is written before it was shown and you said yes; "
@@ -561,6 +626,13 @@ static int dialogue(struct setup *s, struct provider_probe *probe)
 		code = ask_all(s);
 		if (code == 0)
 			code = show_provider(s);
+		if (code == EXIT_CODE_FAILED) {
+			/* The engine said what is wrong with it. */
+			setup_say("Once more, then; Ctrl-C leaves.\n");
+			if (!ask_name(s))
+				return SETUP_LEFT;
+			continue;
+		}
 		if (code == 0)
 			code = write_provider(s);
 		if (code == 0)
@@ -571,9 +643,7 @@ static int dialogue(struct setup *s, struct provider_probe *probe)
 	if (next == NEXT_LEAVE)
 		return 0;
 	code = make_alias(s, probe);
-	if (code == 0)
-		setup_say("\nNext: kenaz run --provider %s\n", s->name);
-	return code;
+	return code == 0 ? say_next(s) : code;
 }
 
 static int cmd_setup(struct app *app, struct args *args)

@@ -303,8 +303,13 @@ int secret_talk_unlock(struct app *app, cJSON **ret_result)
 			       ? secret_talk_new_passphrase(app, &text)
 			       : secret_talk_old_passphrase(app, &text);
 	}
-	if (code == 0)
+	if (code == 0) {
 		code = secret_talk_end(app, id, &line, 1, ret_result);
+	} else {
+		/* It waits for a line that does not come. */
+		control_free(app->control);
+		app->control = NULL;
+	}
 out:
 	cJSON_Delete(ready);
 	secret_text_free(&text);

@@ -133,7 +133,7 @@ static bool read_line(char *ret_text, size_t cap_bytes)
 /**
  * setup_line() - Ask for a line
  * @question:	Shown
- * @fallback:	Taken for an empty line and shown; NULL: none
+ * @fallback:	Taken for an empty line and shown; NULL: none; may be @ret_text
  * @ret_text:	Array of @cap_bytes; a longer line is cut
  * @cap_bytes:	Its size
  *
@@ -150,6 +150,9 @@ bool setup_line(const char *question, const char *fallback, char *ret_text,
 		setup_say("%s: ", question);
 	if (!read_line(line, sizeof(line)))
 		return false;
+	/* What is kept may be what is there. */
+	if (!line[0] && fallback == ret_text)
+		return true;
 	(void)snprintf(ret_text, cap_bytes, "%s",
 		       line[0]    ? line
 		       : fallback ? fallback

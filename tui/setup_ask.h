@@ -6,6 +6,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Left the dialogue: the end of input, or the user said no. */
+#define SETUP_LEFT (-1)
+
 #define SETUP_LINE_MAX_BYTES 1024u
 #define SETUP_DONE_MAX_BYTES 1024u
 

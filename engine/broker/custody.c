@@ -360,6 +360,21 @@ static enum err on_secret_rewrap(struct custody *c,
 	return read_client(c, message, &p, (struct span){0}, 2, m.rpc_id);
 }
 
+static enum err on_vault_settings(struct custody *c,
+				  struct chan_message *message)
+{
+	struct vault_settings settings;
+	struct msg_vault_settings m;
+	enum err e = msg_vault_settings_get(message->payload, &m);
+
+	if (e != ERR_OK)
+		return e;
+	take_settings(m.vault_backend, m.vault_credential, m.vault_passes,
+		      m.vault_memory_mib, &settings);
+	keeper_configure(c->keeper, &settings);
+	return ERR_OK;
+}
+
 /* --- removed, listed ---------------------------------------------------- */
 
 static enum err remove_one(struct custody *c, const char *name,
@@ -469,6 +484,7 @@ static const struct {
 	{MSG_SECRET_LIST, on_secret_list},
 	{MSG_SECRET_UNLOCK, on_secret_unlock},
 	{MSG_SECRET_REWRAP, on_secret_rewrap},
+	{MSG_VAULT_SETTINGS, on_vault_settings},
 	{MSG_KEYCHAIN_CHANNEL, on_keychain_channel},
 };
 

@@ -480,6 +480,20 @@ void keeper_rewrap(struct keeper *k, const struct vault_settings *settings,
 		source_load(&k->source, wrap, old_help, on_checked, k);
 }
 
+/**
+ * keeper_configure() - kenaz.toml was read again
+ * @k:		Keeper
+ * @settings:	Copied where there is no vault yet; one that is there stays as
+ *		it is until keeper_rewrap()
+ */
+void keeper_configure(struct keeper *k, const struct vault_settings *settings)
+{
+	if (k->state != VAULT_STATE_NONE || k->activity != IDLE)
+		return;
+	k->settings = *settings;
+	set_state(k, VAULT_STATE_NONE, "%s", "there is no vault yet");
+}
+
 /* --- the rest ----------------------------------------------------------- */
 
 /**

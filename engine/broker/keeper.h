@@ -30,6 +30,7 @@ void keeper_free(struct keeper *k);
 
 void keeper_open(struct keeper *k, const struct source_help *help,
 		 bool may_make, keeper_done done, void *context);
+void keeper_configure(struct keeper *k, const struct vault_settings *settings);
 void keeper_rewrap(struct keeper *k, const struct vault_settings *settings,
 		   const struct source_help *old_help, struct span next,
 		   keeper_done done, void *context);

@@ -456,6 +456,17 @@ void broker_cancel(struct engine *e, uint64_t grant)
 			 (unsigned long)grant);
 }
 
+/** broker_vault_settings() - Tell the broker what [vault] says now */
+void broker_vault_settings(struct engine *e, const struct msg_vault_settings *m)
+{
+	struct broker_client *b = e->broker;
+
+	/* One that starts later gets them with its start. */
+	if (b && b->child && b->ready &&
+	    chan_send_vault_settings(b->child->chan, m, NULL, 0) != ERR_OK)
+		log_warn("the broker was not told of [vault]");
+}
+
 /** broker_forget() - Drop the callbacks of a context that goes away */
 void broker_forget(struct engine *e, const void *context)
 {

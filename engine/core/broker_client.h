@@ -42,6 +42,8 @@ MUST_CHECK enum err broker_grant(struct engine *e, const struct msg_grant *m,
 				 const int *fds, size_t n_fds,
 				 transfer_done_fn done, void *context);
 void broker_cancel(struct engine *e, uint64_t grant);
+void broker_vault_settings(struct engine *e,
+			   const struct msg_vault_settings *m);
 void broker_forget(struct engine *e, const void *context);
 MUST_CHECK enum err broker_secret_hand(struct engine *e,
 				       const struct secret_hand *hand,

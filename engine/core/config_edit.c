@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * config_edit.c - add entries to kenaz.toml and take them out again
+ * config_edit.c - change kenaz.toml: its entries, and [vault]
  *
  * Runs in: kenazd.
  * Trusts:  the administrator who asks; the result is parsed all the same.
@@ -390,6 +390,120 @@ out:
 						: err_text(e));
 	config_free(config);
 	buf_fini(&rest);
+	buf_fini(&text);
+	return e;
+}
+
+/* --- [vault] ------------------------------------------------------------ */
+
+#define VAULT_HEADER "[vault]"
+
+static bool is_key(struct span line, const char *key)
+{
+	size_t len = strlen(key);
+
+	line = without_indent(line);
+	if (!begins(line, key))
+		return false;
+	line = without_indent(span_of(line.data + len, line.len_bytes - len));
+	return begins(line, "=");
+}
+
+/* Where the line stands, or would, and how long the one there is. */
+static bool find_backend(struct span text, size_t *ret_at, size_t *ret_len)
+{
+	bool in_vault = false, found = false;
+	struct span line;
+	size_t at;
+
+	for (at = 0; at < text.len_bytes; at += line.len_bytes) {
+		line = line_at(text, at);
+		if (begins(without_indent(line), "[")) {
+			in_vault = begins(without_indent(line), VAULT_HEADER);
+			if (in_vault) {
+				found = true;
+				*ret_at = at + line.len_bytes;
+				*ret_len = 0;
+			}
+		} else if (in_vault && is_key(line, "backend")) {
+			*ret_at = at;
+			*ret_len = line.len_bytes;
+			return true;
+		}
+	}
+	return found;
+}
+
+static enum err put_backend(struct buf *out, struct span text,
+			    const char *backend)
+{
+	size_t at = 0, len = 0;
+	struct buf line;
+	enum err e;
+
+	buf_init(&line, 256);
+	if (!find_backend(text, &at, &len)) {
+		at = text.len_bytes;
+		e = buf_put_text(&line, VAULT_HEADER "\n");
+	} else {
+		e = ERR_OK;
+	}
+	if (e == ERR_OK)
+		e = config_edit_put_text(&line, "backend", backend);
+	if (e == ERR_OK)
+		e = buf_put_span(out, span_of(text.data, at));
+	if (e == ERR_OK && at == text.len_bytes && len == 0)
+		e = put_block(out, buf_span(&line));
+	else if (e == ERR_OK)
+		e = buf_put_span(out, buf_span(&line));
+	if (e == ERR_OK)
+		e = buf_put_span(out, span_of(text.data + at + len,
+					      text.len_bytes - at - len));
+	buf_fini(&line);
+	return e;
+}
+
+/**
+ * config_edit_set_backend() - Write vault.backend
+ * @path:	As for config_edit_add()
+ * @backend:	As in the file
+ * @write:	false: only say whether it could be
+ * @error:	Receives one sentence
+ *
+ * Return: ERR_OK; ERR_CONFIG when the result would not load, or not say
+ *	   exactly that; ERR_SYS with errno; ERR_MEMORY.
+ */
+enum err config_edit_set_backend(const char *path, const char *backend,
+				 bool write, struct conf_error *error)
+{
+	struct config *config = NULL, *result = NULL;
+	struct buf text, next;
+	enum err e;
+
+	buf_init(&text, CONF_TEXT_MAX_BYTES);
+	buf_init(&next, CONF_TEXT_MAX_BYTES);
+	e = load(path, error, &config, &text);
+	if (e == ERR_OK)
+		e = put_backend(&next, buf_span(&text), backend);
+	if (e == ERR_OK)
+		e = config_parse(buf_span(&next), path, error, &result);
+	if (e == ERR_OK &&
+	    (strcmp(config_vault_backend(result, false), backend) != 0 ||
+	     count_of(config, CONFIG_ENTRY_PROVIDER) !=
+		     count_of(result, CONFIG_ENTRY_PROVIDER) ||
+	     !same_rest(config, result, CONFIG_ENTRY_PROVIDER)))
+		e = conf_fail_at(error, path, 0,
+				 "[vault] cannot be told from the rest of the "
+				 "file; edit it by hand");
+	if (e == ERR_OK && write)
+		e = store(path, buf_span(&next));
+	if (e != ERR_OK)
+		(void)conf_fail_at(error, path, 0, "it cannot be written: %s",
+				   e == ERR_SYS ? strerror(errno)
+						: err_text(e));
+	config_free(result);
+	config_free(config);
+	buf_fini(&next);
 	buf_fini(&text);
 	return e;
 }

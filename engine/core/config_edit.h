@@ -17,4 +17,8 @@ MUST_CHECK enum err config_edit_remove(const char *path, enum config_entry what,
 				       const char *name,
 				       struct conf_error *error);
 
+MUST_CHECK enum err config_edit_set_backend(const char *path,
+					    const char *backend, bool write,
+					    struct conf_error *error);
+
 #endif

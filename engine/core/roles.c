@@ -64,6 +64,8 @@ static const struct {
 	{"secret.status", {ALL, NONE, NONE, ALL}},
 	{"secret.unlock", {NONE, NONE, NONE, ALL}},
 	{"secret.rewrap", {NONE, NONE, NONE, ALL}},
+	{"vault.choices", {ALL, NONE, NONE, ALL}},
+	{"vault.configure", {NONE, NONE, NONE, ALL}},
 	{"image.list", {ALL, ALL, ALL, ALL}},
 	{"image.show", {ALL, ALL, ALL, ALL}},
 	{"image.verify", {ALL, NONE, ALL, ALL}},

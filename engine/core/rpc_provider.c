@@ -18,6 +18,7 @@
 #include "engine/core/control.h"
 #include "engine/core/infer.h"
 #include "engine/core/route_of.h"
+#include "engine/core/vault_client.h"
 
 static bool listed(struct span names, const char *name)
 {
@@ -142,6 +143,7 @@ enum err rpc_reload_config(struct engine *e, struct conf_error *error)
 		return err;
 	config_free(e->config);
 	e->config = fresh;
+	vault_client_configure(e);
 	return ERR_OK;
 }
 

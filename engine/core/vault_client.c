@@ -18,6 +18,7 @@
 
 #include "engine/base/log.h"
 #include "engine/core/audit_client.h"
+#include "engine/core/broker_client.h"
 #include "engine/core/doctor.h"
 
 struct vault_client {
@@ -125,6 +126,39 @@ int vault_client_open_credentials(const struct engine *e)
 		return -1;
 	return open(e->vault->credentials,
 		    O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+}
+
+/** vault_client_configure() - The configuration was read again */
+void vault_client_configure(struct engine *e)
+{
+	struct vault_config c;
+	struct msg_vault_settings m;
+
+	vault_client_config(e, &c);
+	m = (struct msg_vault_settings){.vault_backend = c.backend,
+					.vault_credential = c.credential,
+					.vault_passes = c.passes,
+					.vault_memory_mib = c.memory_mib};
+	broker_vault_settings(e, &m);
+}
+
+/** vault_client_has_bus() - Whether a desktop's bus is known to the engine */
+bool vault_client_has_bus(const struct engine *e)
+{
+	return e->vault->bus[0] != '\0';
+}
+
+/** vault_client_has_credential() - Whether systemd gave the engine the key */
+bool vault_client_has_credential(const struct engine *e)
+{
+	int fd = vault_client_open_credentials(e);
+	bool has;
+
+	if (fd < 0)
+		return false;
+	has = faccessat(fd, e->config->vault.credential, R_OK, 0) == 0;
+	close(fd);
+	return has;
 }
 
 /** vault_client_look() - What the broker last said */

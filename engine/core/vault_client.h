@@ -33,6 +33,9 @@ MUST_CHECK enum err vault_client_on_message(struct engine *e,
 					    struct chan_message *m);
 void vault_client_lost(struct engine *e);
 void vault_client_tick(struct engine *e);
+void vault_client_configure(struct engine *e);
+bool vault_client_has_bus(const struct engine *e);
+bool vault_client_has_credential(const struct engine *e);
 const struct vault_look *vault_client_look(const struct engine *e);
 void vault_client_doctor(const struct engine *e, struct doctor_report *report);
 MUST_CHECK enum err vault_bus_check(const char *address);
