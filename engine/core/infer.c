@@ -30,10 +30,7 @@
 #include "engine/core/infer_state.h"
 #include "engine/core/infer_tool.h"
 
-/* What is kept of a gate's texts at most, escaped, with the NUL. */
-#define RESPONSE_ID_BYTES 129u
-#define STOP_REASON_BYTES 65u
-#define DROPPED_BYTES     129u
+#define COST_MAX_MICROUSD ((UINT64_C(1) << 40) - 1)
 
 /** infer_free() - Forget a request; what still waits for it is dropped */
 void infer_free(struct infer *i)
@@ -240,12 +237,10 @@ static enum err take_ask(struct session *s, struct chan_message *cm)
 	return err;
 }
 
-static void keep_text(char **text, struct span s, size_t cap_bytes)
+/* A count that is cut off, and not folded: that would make a large one 0. */
+static uint64_t at_most(uint64_t n, uint64_t most)
 {
-	char escaped[REASON_MAX_BYTES];
-
-	(void)text_escape_line(s, escaped, cap_bytes);
-	infer_keep_text(text, escaped);
+	return n < most ? n : most;
 }
 
 static void keep_end(struct infer_attempt *a, const struct msg_infer_end *m)
@@ -258,12 +253,12 @@ static void keep_end(struct infer_attempt *a, const struct msg_infer_end *m)
 	keep_text(&a->stop_reason, m->stop_reason, STOP_REASON_BYTES);
 	a->usage_known = m->usage_known != 0;
 	/* Gate-reported: bounded, so that sums cannot wrap. */
-	a->input_tokens = m->input_tokens & 0xffffffffu;
-	a->output_tokens = m->output_tokens & 0xffffffffu;
-	a->cache_read = m->cache_read_tokens & 0xffffffffu;
-	a->cache_write = m->cache_write_tokens & 0xffffffffu;
+	a->input_tokens = at_most(m->input_tokens, UINT32_MAX);
+	a->output_tokens = at_most(m->output_tokens, UINT32_MAX);
+	a->cache_read = at_most(m->cache_read_tokens, UINT32_MAX);
+	a->cache_write = at_most(m->cache_write_tokens, UINT32_MAX);
 	a->cost_known = m->cost_known != 0;
-	a->cost_microusd = m->cost_microusd & 0xffffffffffu;
+	a->cost_microusd = at_most(m->cost_microusd, COST_MAX_MICROUSD);
 	a->tool_calls = m->tool_calls;
 	a->tool_calls_denied = m->tool_calls_denied;
 	keep_text(&a->dropped, m->dropped, DROPPED_BYTES);

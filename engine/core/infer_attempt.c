@@ -289,6 +289,7 @@ static enum err reserve(struct infer *i, const struct msg_infer_ask *m)
 	uint64_t wall_us = engine_wall_us();
 	enum err err;
 
+	i->now.most_output = (uint64_t)output;
 	want.of[BUDGET_REQUESTS] = 1;
 	input = (int64_t)(body_bytes / TOKEN_BYTES_GUESS) + 1;
 	/* What only counts or lists is a request, and no model's work. */

@@ -74,6 +74,21 @@ static enum err put_dropped(const struct infer *i, struct buf *b)
 		 : ERR_OK;
 }
 
+/* What budgets count where the provider's own count is missing or partial. */
+static enum err put_estimate(const struct infer *i, struct buf *b)
+{
+	const struct usage_charged *c = &i->now.charged;
+	enum err err = attrs_put_bool(b, "kenaz.usage_estimated", true);
+
+	if (err == ERR_OK)
+		err = attrs_put_u64(b, "kenaz.estimated.input_tokens",
+				    c->input_tokens);
+	if (err == ERR_OK)
+		err = attrs_put_u64(b, "kenaz.estimated.output_tokens",
+				    c->output_tokens);
+	return err;
+}
+
 static enum err put_outcome(struct infer *i, struct buf *b)
 {
 	char digest[2 * DIGEST_BYTES + 1];
@@ -111,6 +126,8 @@ static enum err put_outcome(struct infer *i, struct buf *b)
 	if (err == ERR_OK && i->gate_left)
 		err = attrs_put_bool(b, "kenaz.client_left", true);
 	put_error(i, &err, b);
+	if (err == ERR_OK && i->now.charged.estimated)
+		err = put_estimate(i, b);
 	if (err == ERR_OK)
 		err = put_retry(i, b);
 	if (err != ERR_OK || !i->now.gate_done)
@@ -188,27 +205,50 @@ static void on_outcome_durable(void *context, struct audit_outcome *o)
 		infer_free(i);
 }
 
+/* Who did not count is not charged nothing: see infer_usage.c. */
+static void charge(struct infer *i)
+{
+	const struct infer_attempt *a = &i->now;
+	const struct usage_seen seen = {
+		.generates = infer_route_generates(i->route),
+		.sent = a->sent,
+		.whole = a->gate_done && a->gate_error == ERR_OK &&
+			 a->transfer_error == ERR_OK,
+		.known = a->usage_known,
+		.stream = i->stream,
+		.http_status = a->seen.http_status,
+		.input_tokens = a->input_tokens,
+		.output_tokens = a->output_tokens,
+		.request_bytes = a->request_bytes,
+		.response_bytes = a->response_bytes,
+		.most_output = a->most_output,
+	};
+
+	usage_charge(&seen, &i->now.charged);
+}
+
 static void settle(struct infer *i)
 {
+	const struct usage_charged *c = &i->now.charged;
 	struct session *s = i->session;
 	struct budget_amounts used = {0};
-	/* take_end() cut them to 32 bits. */
-	struct price_usage tokens = {(uint32_t)i->now.input_tokens,
-				     (uint32_t)i->now.output_tokens,
+	/* take_end() cut them to 32 bits, and so were those reserved. */
+	struct price_usage tokens = {(uint32_t)c->input_tokens,
+				     (uint32_t)c->output_tokens,
 				     (uint32_t)i->now.cache_read,
 				     (uint32_t)i->now.cache_write};
+	int64_t *microusd = &used.of[BUDGET_MICROUSD];
 
 	/* An unknown price passes only where no USD budget is set. */
-	if (i->now.cost_known)
-		used.of[BUDGET_MICROUSD] = (int64_t)i->now.cost_microusd;
-	else if (!price_at(s->engine->config, infer_candidate(i)->provider,
-			   infer_candidate(i)->kind,
-			   span_text(infer_candidate(i)->model), &tokens,
-			   &used.of[BUDGET_MICROUSD]))
-		used.of[BUDGET_MICROUSD] = 0;
+	if ((!i->now.cost_known || c->estimated) &&
+	    !price_at(s->engine->config, infer_candidate(i)->provider,
+		      infer_candidate(i)->kind,
+		      span_text(infer_candidate(i)->model), &tokens, microusd))
+		*microusd = 0;
+	if (i->now.cost_known && *microusd < (int64_t)i->now.cost_microusd)
+		*microusd = (int64_t)i->now.cost_microusd;
 	used.of[BUDGET_REQUESTS] = 1;
-	used.of[BUDGET_TOKENS] =
-		(int64_t)(i->now.input_tokens + i->now.output_tokens);
+	used.of[BUDGET_TOKENS] = (int64_t)(c->input_tokens + c->output_tokens);
 	used.of[BUDGET_BYTES] =
 		(int64_t)(i->now.request_bytes + i->now.response_bytes);
 	used.of[BUDGET_TIME_MS] = (int64_t)(i->now.total_ns / 1000000u);
@@ -217,8 +257,8 @@ static void settle(struct infer *i)
 		    ERR_OK)
 		log_warn("a reservation was lost");
 	i->now.reservation = 0;
-	s->usage.input_tokens += i->now.input_tokens;
-	s->usage.output_tokens += i->now.output_tokens;
+	s->usage.input_tokens += c->input_tokens;
+	s->usage.output_tokens += c->output_tokens;
 	s->usage.tool_calls += i->now.tool_calls;
 	s->usage.tool_calls_denied += i->now.tool_calls_denied;
 	s->usage.bytes += i->now.request_bytes + i->now.response_bytes;
@@ -240,6 +280,7 @@ void infer_maybe_finish(struct infer *i)
 		return;
 	infer_plan(i);
 	i->state = INFER_OUTCOME;
+	charge(i);
 	settle(i);
 	buf_init(&b, EVENT_FIELDS_MAX_BYTES);
 	err = put_outcome(i, &b);

@@ -4,6 +4,7 @@
 #define KENAZ_CORE_INFER_STATE_H
 
 #include "engine/core/broker_client.h"
+#include "engine/core/infer_usage.h"
 #include "engine/core/retry.h"
 #include "engine/core/session.h"
 
@@ -51,6 +52,9 @@ struct infer_attempt {
 	uint64_t input_tokens, output_tokens, cache_read, cache_write;
 	bool cost_known;
 	uint64_t cost_microusd;
+	/* What budgets count; settled when both have reported. */
+	uint64_t most_output;
+	struct usage_charged charged;
 	uint32_t tool_calls, tool_calls_denied;
 	char *dropped; /* by translation: "a, b" */
 	/* Both, for the next attempt. */

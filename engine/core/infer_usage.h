@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* infer_usage.h - the tokens that an attempt is charged */
+#ifndef KENAZ_CORE_INFER_USAGE_H
+#define KENAZ_CORE_INFER_USAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What is known of an attempt once it is over. */
+struct usage_seen {
+	bool generates; /* a model answers, and not a table */
+	bool sent;      /* the provider may have the request */
+	bool whole;     /* the response came to its end */
+	bool known;     /* the provider reported usage */
+	bool stream;
+	unsigned http_status; /* 0: no response began */
+	uint64_t input_tokens, output_tokens;
+	uint64_t request_bytes, response_bytes;
+	uint64_t most_output; /* as was reserved */
+};
+
+struct usage_charged {
+	bool estimated;
+	uint64_t input_tokens, output_tokens;
+};
+
+void usage_charge(const struct usage_seen *seen, struct usage_charged *ret);
+
+#endif
