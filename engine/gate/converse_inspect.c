@@ -246,7 +246,7 @@ static enum err inspect_claude(struct inspection *in, json_ref fields)
 	(void)!span_copy_text(span_text("model"), facts.model,
 			      sizeof(facts.model));
 	if (e == ERR_OK)
-		e = dialect_anthropic.inspect(ROUTE_INVOKE, buf_span(&body),
+		e = dialect_anthropic.inspect(ROUTE_MESSAGES, buf_span(&body),
 					      in->seen, &facts);
 	if (e == ERR_OK)
 		e = adopt(in, &facts.features);

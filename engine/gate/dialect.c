@@ -53,14 +53,25 @@ enum err dialect_amend(const struct dialect_ops *d, struct buf *body)
 	return e;
 }
 
-/** request_facts_limit() - Note how long the answer may be; absent is fine */
+/**
+ * request_facts_limit() - Note how long the answer may be; absent is fine
+ * @f:		Facts
+ * @j:		Document
+ * @max_tokens:	Member, or JSON_NONE
+ *
+ * A number that is not plainly one of tokens (1e5, 4096.0, -1) is left to the
+ * provider to understand, and the longest of answers is reckoned with.
+ */
 void request_facts_limit(struct request_facts *f, const struct json *j,
 			 json_ref max_tokens)
 {
 	uint64_t n;
 
-	if (json_is(j, max_tokens, JSON_NUMBER) &&
-	    json_uint(j, max_tokens, 1, UINT32_MAX, &n) == ERR_OK &&
-	    n > f->max_tokens)
+	if (max_tokens == JSON_NONE || json_is(j, max_tokens, JSON_NULL))
+		return;
+	if (!json_is(j, max_tokens, JSON_NUMBER) ||
+	    json_uint(j, max_tokens, 0, UINT32_MAX, &n) != ERR_OK)
+		n = UINT32_MAX;
+	if (n > f->max_tokens)
 		f->max_tokens = n;
 }

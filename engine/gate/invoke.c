@@ -39,6 +39,10 @@ static enum err inspect_count(struct span body, struct seen *seen,
 	e = json_parse(&doc, body, &limits);
 	at = e == ERR_OK ? json_find(&doc, JSON_ROOT, "input.invokeModel.body")
 			 : JSON_NONE;
+	/* Of two bodies, who knows which one is meant. */
+	if (e == ERR_OK &&
+	    json_count(&doc, json_get(&doc, JSON_ROOT, "input")) != 1)
+		e = ERR_FORMAT;
 	if (e == ERR_OK && at == JSON_NONE) {
 		facts->dialect = DIALECT_CONVERSE;
 		e = converse_inspect(ROUTE_BEDROCK_COUNT, body, seen, facts);
@@ -49,8 +53,8 @@ static enum err inspect_count(struct span body, struct seen *seen,
 	if (e == ERR_OK)
 		e = text_unbase64(buf_span(&text), &inner);
 	if (e == ERR_OK) {
-		e = dialect_anthropic.inspect(ROUTE_INVOKE, buf_span(&inner),
-					      seen, facts);
+		e = dialect_anthropic.inspect(ROUTE_BEDROCK_COUNT,
+					      buf_span(&inner), seen, facts);
 	} else if (e != ERR_MEMORY) {
 		(void)snprintf(facts->error_text, sizeof(facts->error_text),
 			       "input: neither a converse nor an invokeModel "

@@ -276,7 +276,8 @@ static void check_features(enum route route, const char *body, const char *want)
 static void test_requests_are_judged_as_anthropics(void **state)
 {
 	static const char tools[] =
-		"{\"messages\":[],\"stream\":false,\"model\":\"other\","
+		"{\"anthropic_version\":\"bedrock-2023-05-31\","
+		"\"messages\":[],\"stream\":false,\"model\":\"other\","
 		"\"tools\":[{\"type\":\"web_search_20250305\","
 		"\"name\":\"w\"}]}";
 	struct request_facts f;
@@ -284,7 +285,10 @@ static void test_requests_are_judged_as_anthropics(void **state)
 	const char *text;
 
 	(void)state;
-	check_features(ROUTE_INVOKE, "{\"messages\":[]}", NULL);
+	check_features(ROUTE_INVOKE,
+		       "{\"anthropic_version\":\"bedrock-2023-05-31\","
+		       "\"messages\":[]}",
+		       NULL);
 	check_features(ROUTE_INVOKE_STREAM, tools, "web_search");
 	buf_init(&count, 4096);
 	assert_int_equal(buf_put_text(&count, "{\"input\":{\"invokeModel\":"
@@ -317,6 +321,17 @@ static void test_requests_are_judged_as_anthropics(void **state)
 	assert_string_equal(f.error_text,
 			    "input: neither a converse nor an invokeModel "
 			    "body");
+	request_facts_fini(&f);
+	/* Who knows which of two bodies is counted. */
+	assert_int_equal(inspect(ROUTE_BEDROCK_COUNT, MODEL,
+				 "{\"input\":{\"converse\":{\"messages\":[]},"
+				 "\"invokeModel\":{\"body\":\"e30=\"}}}",
+				 &f),
+			 ERR_FORMAT);
+	request_facts_fini(&f);
+	/* Another maker's model has a body of another form. */
+	assert_int_equal(inspect(ROUTE_INVOKE, MODEL, "{\"messages\":[]}", &f),
+			 ERR_FORMAT);
 	request_facts_fini(&f);
 }
 
