@@ -168,6 +168,9 @@ def serve_h2(conn, options, recorder, number):
             if options.goaway and streams >= options.goaway:
                 h.close_connection()
                 conn.sendall(h.data_to_send())
+                # Closed with bytes unread, it would be reset instead.
+                while conn.recv(65536):
+                    pass
                 return
         conn.sendall(h.data_to_send())
 

@@ -93,6 +93,15 @@ static void run(struct broker_rig *r, const struct broker_plan *p)
 	assert_int_equal(r->done, 1);
 }
 
+static void expect_ok(struct broker_rig *r)
+{
+	if (r->outcome.error != ERR_OK)
+		fail_msg("%s: <%s>",
+			 transfer_failure_name(
+				 (enum transfer_failure)r->outcome.failure),
+			 r->text);
+}
+
 static void expect(struct broker_rig *r, enum transfer_failure failure,
 		   const char *words)
 {
@@ -305,7 +314,7 @@ static void test_http2_connections_end(void **state)
 	set_tls(r, &server, HTTP_VERSION_AUTO, "ca.pem");
 	for (int i = 0; i < 3; i++) {
 		run(r, &p);
-		assert_int_equal(r->outcome.error, ERR_OK);
+		expect_ok(r);
 	}
 	assert_int_equal(rig_count_in_file(server.record, "\"http2\""), 3);
 	assert_int_equal(rig_count_in_file(server.record, "\"connection\": 3"),
