@@ -20,6 +20,7 @@ struct watch {
 	uv_poll_t poll;
 	struct curl_loop *owner;
 	curl_socket_t fd;
+	int events; /* that libcurl waits for */
 };
 
 struct curl_loop {
@@ -71,8 +72,16 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	struct watch *w = poll->data;
 	int flags = 0;
 
-	if (status < 0)
-		flags = CURL_CSELECT_ERR;
+	/*
+	 * A peer that answered and then reset the connection, as one does
+	 * that does not want the rest of a request: its answer lies there
+	 * still. Told of the error, libcurl would not read it; reading, it
+	 * finds both. libuv has stopped watching.
+	 */
+	if (status < 0) {
+		flags = CURL_CSELECT_IN;
+		(void)uv_poll_start(poll, w->events, on_poll);
+	}
 	if (events & UV_READABLE)
 		flags |= CURL_CSELECT_IN;
 	if (events & UV_WRITABLE)
@@ -126,6 +135,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context,
 		events |= UV_READABLE;
 	if (what & CURL_POLL_OUT)
 		events |= UV_WRITABLE;
+	w->events = events;
 	return uv_poll_start(&w->poll, events, on_poll) == 0 ? 0 : -1;
 }
 
