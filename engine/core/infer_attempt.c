@@ -14,14 +14,13 @@
 
 #include "engine/base/log.h"
 #include "engine/core/audit_client.h"
+#include "engine/core/charge.h"
 #include "engine/core/circuit.h"
 #include "engine/core/infer.h"
 #include "engine/core/infer_state.h"
 #include "engine/core/price.h"
 #include "engine/core/route_of.h"
 
-/* Until the reply says: about four bytes of a request make a token. */
-#define TOKEN_BYTES_GUESS 4u
 /* Of a model that nothing is known of, when the request does not say. */
 #define ANSWER_TOKENS_GUESS 4096
 
@@ -291,14 +290,13 @@ static enum err reserve(struct infer *i, const struct msg_infer_ask *m)
 
 	i->now.most_output = (uint64_t)output;
 	want.of[BUDGET_REQUESTS] = 1;
-	input = (int64_t)(body_bytes / TOKEN_BYTES_GUESS) + 1;
-	/* What only counts or lists is a request, and no model's work. */
-	if (infer_route_generates(i->route))
-		want.of[BUDGET_TOKENS] = input + output;
+	input = (int64_t)(body_bytes / CHARGE_TOKEN_BYTES) + 1;
+	want.of[BUDGET_TOKENS] = input + output;
 	want.of[BUDGET_BYTES] = (int64_t)body_bytes;
 	err = guess_price(i, input, output, &want.of[BUDGET_MICROUSD]);
 	if (err != ERR_OK)
 		return err;
+	i->now.reserved = want;
 	err = budget_reserve(s->engine->budget, s->id, s->user, &want,
 			     (int64_t)wall_us, &refusal, &i->now.reservation);
 	if (err == ERR_DENIED)
@@ -311,9 +309,7 @@ static enum err reserve(struct infer *i, const struct msg_infer_ask *m)
 /* The intent is on its way to the log: its outcome must follow it there. */
 static void never_granted(struct infer *i, enum err error, const char *text)
 {
-	char reason[REASON_MAX_BYTES];
-
-	i->gate_left = i->now.broker_done = true;
+	i->gate_left = i->now.broker_done = i->now.never_granted = true;
 	i->now.transfer_error = error;
 	(void)snprintf(reason, sizeof(reason), "nothing was sent: %s", text);
 	infer_keep_text(&i->now.transfer_text, reason);

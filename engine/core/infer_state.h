@@ -34,7 +34,9 @@ struct infer_candidate {
  */
 struct infer_attempt {
 	uint64_t grant, reservation;
+	struct budget_amounts reserved;
 	bool gate_done, broker_done, probe;
+	bool never_granted; /* nothing can have been sent */
 	int gate_fd;
 	/* What the broker reported. */
 	enum err transfer_error;
