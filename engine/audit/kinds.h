@@ -56,7 +56,9 @@
 	X(IMAGE_REFUSED, "image.refused", NULL)              \
 	X(VAULT_OPENED, "vault.opened", NULL)                \
 	X(VAULT_ROTATED, "vault.rotated", NULL)              \
-	X(PROVIDER_CIRCUIT, "provider.circuit", NULL)
+	X(PROVIDER_CIRCUIT, "provider.circuit", NULL)        \
+	X(BUDGET_KEPT, "budget.kept", NULL)                  \
+	X(BUDGET_RESET, "budget.reset", NULL)
 
 enum kind {
 #define X(id, text, closed_by) KIND_##id,

@@ -4,11 +4,23 @@
  *
  * Runs in: kenazd.
  * Trusts:  ledger.c for what survives.
- * Never:   starts without knowing what was spent.
+ * Never:   starts without knowing what was spent; takes an older ledger for
+ *	    the last one without saying so.
+ *
+ * Whoever can write the state folder can put an older ledger there, or none.
+ * What cannot be replaced like that is the log: each start and stop notes the
+ * ledger's generation there (budget.kept), and a start that finds less than
+ * was noted says so (budget.reset). Budgets are then counted from what was
+ * found: it is also the way in which an administrator begins anew.
  */
 #include "engine/core/budget_keep.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "engine/base/json.h"
 #include "engine/base/log.h"
+#include "engine/core/audit_client.h"
 #include "engine/core/ledger.h"
 #include "engine/core/session.h"
 
@@ -30,6 +42,10 @@ enum err budget_keep_open(struct engine *e, struct conf_error *error)
 			    (int64_t)engine_wall_us(), error, &e->ledger);
 
 	if (err == ERR_OK)
+		e->ledger_opened = ledger_was_found(e->ledger)
+					   ? ledger_generation(e->ledger)
+					   : 0;
+	if (err == ERR_OK)
 		err = budget_new(policy_budgets(e->policy), ledger_save,
 				 e->ledger, &e->budget);
 	if (err == ERR_OK)
@@ -39,6 +55,95 @@ enum err budget_keep_open(struct engine *e, struct conf_error *error)
 				   "the budget's ledger cannot be kept: %s",
 				   err_text(err));
 	return err;
+}
+
+static void note(struct engine *e, const char *kind, const char *reason)
+{
+	struct buf b;
+	enum err err;
+
+	buf_init(&b, 1024);
+	err = attrs_put_u64(&b, "kenaz.budget.generation",
+			    ledger_generation(e->ledger));
+	if (err == ERR_OK && reason)
+		err = attrs_put_text(&b, "kenaz.reason", span_text(reason));
+	if (err == ERR_OK)
+		audit_note(e, kind, NULL, NULL, buf_span(&b));
+	buf_fini(&b);
+}
+
+/** budget_keep_note() - Write it as it stands, and down in the log that it is
+ */
+void budget_keep_note(struct engine *e)
+{
+	if (!e->ledger || !e->budget)
+		return;
+	if (ledger_write_all(e->ledger, e->budget) != ERR_OK)
+		log_warn("the budget's ledger stays as it was");
+	note(e, "budget.kept", NULL);
+}
+
+static uint64_t noted_generation(struct span event)
+{
+	static const struct json_limits limits = {0};
+	uint64_t generation = 0;
+	struct json j;
+
+	json_init(&j);
+	if (json_parse(&j, event, &limits) != ERR_OK ||
+	    json_uint(&j,
+		      json_get(&j, json_get(&j, JSON_ROOT, "attrs"),
+			       "kenaz.budget.generation"),
+		      0, UINT64_MAX, &generation) != ERR_OK)
+		generation = 0;
+	json_fini(&j);
+	return generation;
+}
+
+static void on_noted(void *context, struct audit_outcome *o)
+{
+	struct engine *e = context;
+	char reason[REASON_MAX_BYTES];
+	uint64_t noted;
+	struct reader r;
+	struct span one;
+
+	if (!e->ledger)
+		return;
+	reader_init(&r, o->bytes);
+	one = reader_get_lp(&r, EVENT_MAX_BYTES);
+	noted = o->error == ERR_OK && r.status == ERR_OK ? noted_generation(one)
+							 : 0;
+	if (noted > e->ledger_opened) {
+		(void)snprintf(reason, sizeof(reason),
+			       "%s: generation %" PRIu64
+			       " was noted last, and %" PRIu64
+			       " was found; budgets count from there",
+			       e->ledger_opened ? "the ledger is an older one"
+						: "there was no ledger",
+			       noted, e->ledger_opened);
+		log_warn("budget: %s", reason);
+		note(e, "budget.reset", reason);
+	}
+	note(e, "budget.kept", NULL);
+}
+
+/**
+ * budget_keep_begin() - Compare the ledger with what the log says of it
+ * @e:	Engine whose log is open
+ */
+void budget_keep_begin(struct engine *e)
+{
+	const struct audit_filter filter = {.kind = "budget.kept"};
+	uint64_t size = audit_client_state(e)->size;
+
+	if (!e->ledger)
+		return;
+	if (size == 0)
+		note(e, "budget.kept", NULL);
+	else if (audit_query(e, size - 1, 1, true, &filter, on_noted, e) !=
+		 ERR_OK)
+		log_warn("the budget's ledger was not compared with the log");
 }
 
 /* Rows of sessions that nobody adopted count for nobody. */

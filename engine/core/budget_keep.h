@@ -7,6 +7,8 @@
 
 MUST_CHECK enum err budget_keep_open(struct engine *e,
 				     struct conf_error *error);
+void budget_keep_begin(struct engine *e);
+void budget_keep_note(struct engine *e);
 void budget_keep_tick(struct engine *e);
 void budget_keep_close(struct engine *e);
 

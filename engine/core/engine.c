@@ -213,6 +213,7 @@ static void note_stop(struct engine *e)
 {
 	struct buf b;
 
+	budget_keep_note(e);
 	buf_init(&b, 256);
 	if (!e->leaving || attrs_put_u64(&b, "kenaz.sessions_left",
 					 sessions_live(e)) == ERR_OK)
@@ -431,6 +432,7 @@ static void on_started(void *context, struct audit_outcome *o)
 	note_files(e);
 	if (e->control)
 		return;
+	budget_keep_begin(e);
 	adopt_all(e);
 	err = control_start(e);
 	if (err != ERR_OK) {

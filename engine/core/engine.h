@@ -63,6 +63,7 @@ struct engine {
 	struct budget *budget;
 	struct ledger *ledger;
 	uint64_t ledger_written_ns, ledger_changes;
+	uint64_t ledger_opened; /* its generation before this start; 0: none */
 	struct approvals *approvals;
 	struct circuits circuits;
 	struct accelerator accelerator;

@@ -6,7 +6,8 @@
  * Trusts:  its own file only as far as its checksums go.
  * Never:   takes an unreadable file for an empty one; gives a budget back.
  *
- * Format: "kenaz-ledger", u32 version, then records of RECORD_BYTES each:
+ * Format: "kenaz-ledger", u32 version, u64 generation, u64 count, then
+ * records of RECORD_BYTES each:
  *
  *	u8 scope, 7 zero bytes, 40 bytes key (NUL-padded), i64 day,
  *	5 x i64 amounts, first 8 bytes of the SHA-256 of all before
@@ -14,9 +15,10 @@
  * All numbers are little-endian. Records are appended and synced before what
  * they allow is reserved; a later one for the same key stands over earlier
  * ones. At every start, and when there are many, the file is written anew
- * and takes the old one's place in one rename. What a crash left half
- * written at the end was never relied on and is dropped; anything else that
- * cannot be read stops the engine.
+ * and takes the old one's place in one rename; its generation is one more
+ * then, and count says with how many records it begins. What a crash left half
+ * written behind those was never relied on and is dropped; anything else that
+ * cannot be read stops the engine. Version 1 had neither generation nor count.
  */
 #include "engine/core/ledger.h"
 
@@ -35,7 +37,8 @@
 
 #define MAGIC        "kenaz-ledger"
 #define MAGIC_BYTES  12u
-#define HEADER_BYTES (MAGIC_BYTES + 4u)
+#define V1_BYTES     (MAGIC_BYTES + 4u)
+#define HEADER_BYTES (V1_BYTES + 16u)
 #define SUM_BYTES    8u
 #define SUMMED_BYTES \
 	(8u + BUDGET_KEY_MAX_BYTES + 8u + 8u * (unsigned)BUDGET_UNIT_COUNT)
@@ -45,7 +48,9 @@
 struct ledger {
 	int folder_fd, fd;
 	bool keep_sessions, broken, dirty;
-	size_t records;
+	bool found;
+	uint64_t generation;
+	size_t head_bytes, records;
 	int64_t day;
 	struct buf bytes; /* what was read, until it is restored */
 };
@@ -151,40 +156,59 @@ static enum err read_file(int fd, const char *folder, struct buf *bytes,
 	return e == ERR_OK ? e : refuse(error, folder, "it is too large");
 }
 
-static struct span record_at(const struct buf *bytes, size_t index)
+static struct span record_at(const struct ledger *l, size_t index)
 {
-	return span_of(bytes->data + HEADER_BYTES + index * RECORD_BYTES,
+	return span_of(l->bytes.data + l->head_bytes + index * RECORD_BYTES,
 		       RECORD_BYTES);
+}
+
+/* How many records were there when the file got its name. */
+static enum err check_head(struct ledger *l, const char *folder,
+			   struct conf_error *error, uint64_t *ret_count)
+{
+	struct reader r;
+	uint32_t version;
+
+	/* Under this name it was whole from the first moment on. */
+	if (l->bytes.len_bytes < V1_BYTES)
+		return refuse(error, folder, "it is cut short");
+	if (memcmp(l->bytes.data, MAGIC, MAGIC_BYTES) != 0)
+		return refuse(error, folder, "it is no ledger");
+	reader_init(&r, span_of(l->bytes.data + MAGIC_BYTES,
+				l->bytes.len_bytes - MAGIC_BYTES));
+	version = reader_get_u32(&r);
+	if (version > LEDGER_VERSION)
+		return refuse(error, folder, "it was written by a newer Kenaz");
+	if (version == 0)
+		return refuse(error, folder, "its version is malformed");
+	l->head_bytes = version > 1 ? HEADER_BYTES : V1_BYTES;
+	*ret_count = 0;
+	if (version > 1) {
+		l->generation = reader_get_u64(&r);
+		*ret_count = reader_get_u64(&r);
+	}
+	return r.status == ERR_OK ? ERR_OK
+				  : refuse(error, folder, "it is cut short");
 }
 
 static enum err check(struct ledger *l, const char *folder,
 		      struct conf_error *error)
 {
 	struct budget_row row;
-	struct reader r;
+	uint64_t least = 0;
 	size_t i, count;
-	uint32_t version;
-	enum err e;
+	enum err e = check_head(l, folder, error, &least);
 
-	/* Not even its head: it was being made. */
-	if (l->bytes.len_bytes < HEADER_BYTES) {
-		buf_reset(&l->bytes);
-		return ERR_OK;
-	}
-	if (memcmp(l->bytes.data, MAGIC, MAGIC_BYTES) != 0)
-		return refuse(error, folder, "it is no ledger");
-	reader_init(&r, span_of(l->bytes.data + MAGIC_BYTES, 4));
-	version = reader_get_u32(&r);
-	if (version > LEDGER_VERSION)
-		return refuse(error, folder, "it was written by a newer Kenaz");
-	if (version == 0)
-		return refuse(error, folder, "its version is malformed");
-	count = (l->bytes.len_bytes - HEADER_BYTES) / RECORD_BYTES;
+	if (e != ERR_OK)
+		return e;
+	count = (l->bytes.len_bytes - l->head_bytes) / RECORD_BYTES;
+	if (count < least)
+		return refuse(error, folder, "it is cut short");
 	for (i = 0; i < count; i++) {
-		e = ledger_get_row(record_at(&l->bytes, i), &row);
+		e = ledger_get_row(record_at(l, i), &row);
 		if (e == ERR_OK)
 			continue;
-		if (i + 1 < count || e == ERR_RANGE)
+		if (i + 1 < count || i < least || e == ERR_RANGE)
 			return refuse(error, folder, "it is damaged");
 		log_warn("the budget's ledger ended in mid-record; nothing "
 			 "was sent on that record's account");
@@ -227,11 +251,12 @@ enum err ledger_open(const char *folder, bool keep_sessions,
 	if (fd < 0 && (l->folder_fd < 0 || errno != ENOENT))
 		e = refuse(error, folder, "it cannot be opened");
 	if (fd >= 0) {
+		l->found = true;
 		e = read_file(fd, folder, &l->bytes, error);
 		close(fd);
+		if (e == ERR_OK)
+			e = check(l, folder, error);
 	}
-	if (e == ERR_OK)
-		e = check(l, folder, error);
 	if (e == ERR_OK)
 		*ret_ledger = l;
 	else
@@ -262,7 +287,7 @@ enum err ledger_restore(struct ledger *l, struct budget *budget)
 
 	/* The last record of a key comes first and stays. */
 	for (i = l->records; e == ERR_OK && i-- > 0;) {
-		e = ledger_get_row(record_at(&l->bytes, i), &row);
+		e = ledger_get_row(record_at(l, i), &row);
 		if (e != ERR_OK || is_past(l, &row))
 			continue;
 		e = budget_restore(budget, &row);
@@ -326,6 +351,10 @@ static enum err put_all(struct ledger *l, const struct budget *budget,
 	*ret_count = 0;
 	if (e == ERR_OK)
 		e = buf_put_u32(b, LEDGER_VERSION);
+	if (e == ERR_OK)
+		e = buf_put_u64(b, l->generation + 1);
+	if (e == ERR_OK)
+		e = buf_put_u64(b, 0); /* the count, once it is known */
 	for (i = 0; e == ERR_OK && i < count; i++) {
 		struct budget_row row = *budget_row_at(budget, i);
 
@@ -339,6 +368,9 @@ static enum err put_all(struct ledger *l, const struct budget *budget,
 		e = ledger_put_row(b, &row);
 		(*ret_count)++;
 	}
+	for (i = 0; e == ERR_OK && i < 8; i++)
+		b->data[HEADER_BYTES - 8 + i] =
+			(uint8_t)((uint64_t)*ret_count >> (8 * i));
 	return e;
 }
 
@@ -391,6 +423,7 @@ enum err ledger_write_all(struct ledger *l, struct budget *budget)
 	if (l->fd >= 0)
 		close(l->fd);
 	l->fd = fd;
+	l->generation++;
 	l->records = count;
 	l->broken = l->dirty = false;
 	budget_written(budget);
@@ -401,6 +434,18 @@ enum err ledger_write_all(struct ledger *l, struct budget *budget)
 bool ledger_is_dirty(const struct ledger *l)
 {
 	return l->dirty || l->broken;
+}
+
+/** ledger_generation() - How often it was written anew */
+uint64_t ledger_generation(const struct ledger *l)
+{
+	return l->generation;
+}
+
+/** ledger_was_found() - Whether there was one when it was opened */
+bool ledger_was_found(const struct ledger *l)
+{
+	return l->found;
 }
 
 /** ledger_free() - Close it; NULL is accepted */

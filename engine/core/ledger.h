@@ -7,7 +7,7 @@
 #include "engine/core/budget.h"
 
 #define LEDGER_FILE        "budget.ledger"
-#define LEDGER_VERSION     1u
+#define LEDGER_VERSION     2u
 #define LEDGER_MAX_BYTES   (4u << 20)
 #define LEDGER_RECORDS_MAX 16384u /* then it is written anew */
 
@@ -20,6 +20,8 @@ MUST_CHECK enum err ledger_restore(struct ledger *l, struct budget *budget);
 MUST_CHECK enum err ledger_save(void *context, const struct budget_row *row);
 MUST_CHECK enum err ledger_write_all(struct ledger *l, struct budget *budget);
 bool ledger_is_dirty(const struct ledger *l);
+uint64_t ledger_generation(const struct ledger *l);
+bool ledger_was_found(const struct ledger *l);
 void ledger_free(struct ledger *l);
 
 MUST_CHECK enum err ledger_put_row(struct buf *b, const struct budget_row *row);

@@ -189,13 +189,21 @@ static void foreign_files_stop_the_engine(void **state)
 	struct opened o;
 
 	(void)state;
-	write_file("kenaz-ledger\2\0\0\0", 16);
+	write_file("kenaz-ledger\3\0\0\0", 16);
 	assert_int_equal(open_at(&o, true, NOON), ERR_CONFIG);
 	assert_non_null(strstr(o.text, "newer"));
 	write_file("not a ledger at all", 19);
 	assert_int_equal(open_at(&o, true, NOON), ERR_CONFIG);
 	assert_non_null(strstr(o.text, "no ledger"));
-	write_file("kenaz-", 6); /* torn while it was made */
+	/* It was whole when it got its name. */
+	write_file("", 0);
+	assert_int_equal(open_at(&o, true, NOON), ERR_CONFIG);
+	assert_non_null(strstr(o.text, "short"));
+	write_file("kenaz-ledger\2\0\0\0\1", 17);
+	assert_int_equal(open_at(&o, true, NOON), ERR_CONFIG);
+	assert_non_null(strstr(o.text, "short"));
+	/* The first version's. */
+	write_file("kenaz-ledger\1\0\0\0", 16);
 	assert_int_equal(open_at(&o, true, NOON), ERR_OK);
 	crash(&o);
 	assert_int_equal(chmod(path, 0644), 0);
