@@ -47,11 +47,11 @@ LIBS_BASE  := -luv -lgcrypt -lgpg-error -lsodium -lseccomp -lm -ldl -lpthread
 LIBS_core  := -lcjson -lstdc++
 LIBS_audit := -lsqlite3
 LIBS_broker := -lcurl
-LIBS_gate  := -lmicrohttpd
+LIBS_gate  := -lmicrohttpd -lnghttp2
 LIBS_keychain := -lsecret-1 -lgio-2.0 -lgobject-2.0 -lglib-2.0
 LIBS_tui   := -lcjson -lncursesw -ltinfo -lstdc++
 LIBS_ALL   := -Wl,--as-needed $(LIBS_keychain) -Wl,--no-as-needed -lcjson \
-	-lsqlite3 -lcurl -lmicrohttpd -lncursesw -ltinfo -lstdc++
+	-lsqlite3 -lcurl -lmicrohttpd -lnghttp2 -lncursesw -ltinfo -lstdc++
 
 # folder -> archive
 FOLDERS := engine/base engine/proto engine/providers engine/core engine/audit \

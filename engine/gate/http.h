@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* http.h - the guest's HTTP connections, on libmicrohttpd and libuv */
+/* http.h - the guest's HTTP requests, of HTTP/1.1 and HTTP/2 */
 #ifndef KENAZ_GATE_HTTP_H
 #define KENAZ_GATE_HTTP_H
 
@@ -9,8 +9,7 @@
 #include "engine/base/buf.h"
 #include "engine/gate/http_head.h"
 
-#define HTTP_CONNECTIONS_MAX  1100u
-#define HTTP_POOL_BYTES       8192u /* headers and one write, each */
+#define HTTP_CONNECTIONS_MAX  1100u /* of any kind; requests, too */
 #define HTTP_IDLE_MAX_NS      UINT64_C(75000000000) /* between requests */
 #define HTTP_READ_MAX_NS      UINT64_C(120000000000)
 #define HTTP_STALL_MAX_NS     UINT64_C(300000000000) /* guest reads nothing */
@@ -21,10 +20,9 @@
 #define HTTP_FORWARDED_MAX    48u         /* headers of all dialects */
 
 struct http;
-struct MHD_Connection;
-struct MHD_Response;
+struct http_wire;
 
-/* One request of one connection. The first part is the handler's to read. */
+/* One request. The first part is the handler's to read. */
 struct http_request {
 	struct http_target target;
 	struct http_head head;
@@ -33,15 +31,14 @@ struct http_request {
 
 	LIST_ENTRY(http_request) next;
 	struct http *http;
-	struct MHD_Connection *connection;
-	struct MHD_Response *response;
+	const struct http_wire *wire; /* how its connection speaks */
 	char *uri;
 	unsigned status;
 	struct buf out;
 	size_t out_at;
 	uint64_t moved_ns; /* last progress */
 	uint64_t body_seen_bytes, body_counted_bytes;
-	bool head_checked, given, suspended, streaming;
+	bool head_checked, given, answered, streaming;
 	bool ended, broken, hung_up;
 };
 

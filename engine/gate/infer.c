@@ -229,7 +229,7 @@ void infer_begin(struct infers *s, struct http_request *r)
 	if (!x) {
 		request_facts_fini(facts);
 		free(facts);
-		if (!r->response)
+		if (!r->answered)
 			infer_refuse(r, 529, "out of memory");
 		return;
 	}
