@@ -493,6 +493,8 @@ void http2_tick(struct http2 *two, uint64_t now_ns)
 
 static enum err set_up(struct http2 *two)
 {
+	unsigned type;
+
 	if (nghttp2_session_callbacks_new(&two->callbacks) != 0 ||
 	    nghttp2_option_new(&two->option) != 0)
 		return ERR_MEMORY;
@@ -508,6 +510,10 @@ static enum err set_up(struct http2 *two)
 	nghttp2_option_set_stream_reset_rate_limit(two->option,
 						   HTTP2_RESETS_MAX,
 						   HTTP2_RESETS_PER_SECOND);
+	/* Types that nobody here knows are counted, too. */
+	for (type = NGHTTP2_ALTSVC; type <= UINT8_MAX; type++)
+		nghttp2_option_set_user_recv_extension_type(two->option,
+							    (uint8_t)type);
 	return ERR_OK;
 }
 

@@ -438,6 +438,17 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd,
 	return c->fault == NGHTTP2_NO_ERROR ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
+/* Of a type that nobody here knows: it means nothing. */
+static int on_unknown(nghttp2_session *session, void **payload,
+		      const nghttp2_frame_hd *hd, void *user)
+{
+	(void)session;
+	(void)payload;
+	(void)hd;
+	(void)user;
+	return NGHTTP2_ERR_CANCEL;
+}
+
 /* An answer before the request's end: its rest is not wanted. */
 static int on_sent(nghttp2_session *session, const nghttp2_frame *frame,
 		   void *user)
@@ -466,6 +477,7 @@ void http2_stream_set_callbacks(nghttp2_session_callbacks *cb)
 		cb, on_invalid_header);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
+	nghttp2_session_callbacks_set_unpack_extension_callback(cb, on_unknown);
 	nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_sent);
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb,
 							       on_stream_close);

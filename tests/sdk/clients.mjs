@@ -4,6 +4,7 @@
 // Runs every case against the gate at BASE and prints one JSON line each:
 // {"case": name, "ok": bool, "text": ..., "error": ...}. What each SDK made
 // of the answer is checked here, with the SDK's own objects.
+import { connect } from "node:http2";
 import OpenAI from "openai";
 import Anthropic from "@anthropic-ai/sdk";
 import {
@@ -17,12 +18,14 @@ const openai = new OpenAI({ baseURL: base + "/v1", apiKey: "none",
                             maxRetries: 0, timeout: 120000 });
 const anthropic = new Anthropic({ baseURL: base, apiKey: "none",
                                   maxRetries: 0, timeout: 120000 });
-const bedrock = new BedrockRuntimeClient({
+const aws = {
   endpoint: base, region: "eu-central-1", maxAttempts: 1,
   credentials: { accessKeyId: "none", secretAccessKey: "none" },
-  // By itself this client speaks HTTP/2 without TLS; the gate does not.
-  requestHandler: new NodeHttpHandler(),
-});
+};
+// By itself this client speaks HTTP/2 without TLS.
+const bedrock = new BedrockRuntimeClient(aws);
+const bedrock1 = new BedrockRuntimeClient({
+  ...aws, requestHandler: new NodeHttpHandler() });
 
 const QUESTION = "What is the weather in Kaliningrad?";
 const schema = { type: "object", properties: { city: { type: "string" } },
@@ -197,8 +200,8 @@ async function messagesTools(stream) {
 const said = (content) => content.filter((c) => c.text !== undefined)
   .map((c) => c.text).join("");
 
-async function conversePlain() {
-  const r = await bedrock.send(new ConverseCommand({
+async function conversePlain(client = bedrock) {
+  const r = await client.send(new ConverseCommand({
     modelId: bedrockModel, inferenceConfig: { maxTokens: 256 },
     messages: [{ role: "user", content: [{ text: "Hello" }] }] }));
   expect(r.stopReason === "end_turn", "stopReason", r);
@@ -228,8 +231,8 @@ async function collect(r) {
   return { content: blocks.filter((b) => b), stop, usage };
 }
 
-async function converseStream() {
-  const r = await collect(await bedrock.send(new ConverseStreamCommand({
+async function converseStream(client = bedrock) {
+  const r = await collect(await client.send(new ConverseStreamCommand({
     modelId: bedrockModel, inferenceConfig: { maxTokens: 256 },
     messages: [{ role: "user", content: [{ text: "Hello" }] }] })));
   expect(r.stop === "end_turn", "stopReason", r);
@@ -237,7 +240,7 @@ async function converseStream() {
   return said(r.content);
 }
 
-async function converseTools(stream) {
+async function converseTools(stream, client = bedrock) {
   const messages = [{ role: "user", content: [{ text: QUESTION }] }];
   const toolConfig = { tools: [{ toolSpec: {
     name: "weather", description: "Weather of a city",
@@ -247,10 +250,10 @@ async function converseTools(stream) {
                    system: [{ text: "Be brief." }] };
     let content, stop;
     if (stream) {
-      ({ content, stop } = await collect(await bedrock.send(
+      ({ content, stop } = await collect(await client.send(
         new ConverseStreamCommand(call))));
     } else {
-      const r = await bedrock.send(new ConverseCommand(call));
+      const r = await client.send(new ConverseCommand(call));
       content = r.output.message.content;
       stop = r.stopReason;
     }
@@ -268,16 +271,16 @@ const claude = (extra) => JSON.stringify({
   anthropic_version: "bedrock-2023-05-31", max_tokens: 256,
   messages: [{ role: "user", content: "Hello" }], ...extra });
 
-async function invokePlain() {
-  const r = await bedrock.send(new InvokeModelCommand({
+async function invokePlain(client = bedrock) {
+  const r = await client.send(new InvokeModelCommand({
     modelId: bedrockModel, contentType: "application/json", body: claude() }));
   const m = JSON.parse(new TextDecoder().decode(r.body));
   expect(m.stop_reason === "end_turn", "stop_reason", m);
   return m.content.map((c) => c.text).join("");
 }
 
-async function invokeStream() {
-  const r = await bedrock.send(new InvokeModelWithResponseStreamCommand({
+async function invokeStream(client = bedrock) {
+  const r = await client.send(new InvokeModelWithResponseStreamCommand({
     modelId: bedrockModel, contentType: "application/json", body: claude() }));
   let text = "", last = null;
   for await (const e of r.body) {
@@ -287,6 +290,47 @@ async function invokeStream() {
   }
   expect(last?.type === "message_stop", "last event", last);
   return text;
+}
+
+// --- HTTP/2 by node's own module, and many at once -----------------------
+
+const MANY = 16;
+
+async function parallelClients() {
+  const all = [];
+  for (let i = 0; i < MANY; i++)
+    all.push(i % 2 ? converseStream() : conversePlain());
+  const texts = await Promise.all(all);
+  expect(texts.every((t) => t === texts[0]), "texts", texts);
+  return texts[0];
+}
+
+function ask2(session) {
+  return new Promise((resolve, reject) => {
+    const body = JSON.stringify({
+      model, stream: true, messages: [{ role: "user", content: "Hello" }] });
+    const s = session.request({ ":method": "POST",
+      ":path": "/v1/chat/completions", "content-type": "application/json" });
+    let status = 0, text = "";
+    s.setEncoding("utf8");
+    s.on("response", (h) => { status = h[":status"]; });
+    s.on("data", (d) => { text += d; });
+    s.on("error", reject);
+    s.on("end", () => resolve([status, text.trim().endsWith("[DONE]")]));
+    s.end(body);
+  });
+}
+
+async function moduleHttp2() {
+  const session = connect(base);
+  const failed = new Promise((_, reject) => session.on("error", reject));
+  const all = [];
+  for (let i = 0; i < MANY; i++) all.push(ask2(session));
+  const seen = await Promise.race([Promise.all(all), failed]);
+  expect(seen.every(([status, done]) => status === 200 && done), "streams",
+         seen);
+  session.close();
+  return seen.length + " streams";
 }
 
 const cases = {
@@ -303,6 +347,11 @@ const cases = {
   "converse.tools": () => converseTools(false),
   "converse.tools.stream": () => converseTools(true),
   "invoke.plain": invokePlain, "invoke.stream": invokeStream,
+  "http1.converse.stream": () => converseStream(bedrock1),
+  "http1.converse.tools": () => converseTools(false, bedrock1),
+  "http1.converse.tools.stream": () => converseTools(true, bedrock1),
+  "http1.invoke.plain": () => invokePlain(bedrock1),
+  "http2.parallel": parallelClients, "http2.module": moduleHttp2,
   "models.list": modelsList, "models.anthropic": modelsAnthropic,
 };
 
