@@ -555,7 +555,7 @@ static void a_bomb_of_headers_ends_the_connection(void **state)
 	h2_put_request(&block, "GET", "/");
 	/* Literal, into the table. */
 	h2_put_header(&block, "x-a", value);
-	block.data[block.len_bytes - sizeof(value) + 1 - 7] = 0x40;
+	block.data[block.len_bytes - sizeof(value) + 1 - 8] = 0x40;
 	for (i = 0; i < 10000; i++)
 		assert_int_equal(buf_put_u8(&block, 0x80 | 62), ERR_OK);
 	put_headers(&b, 1, END_STREAM | END_HEADERS, &block);
