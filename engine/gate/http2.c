@@ -482,8 +482,10 @@ void http2_tick(struct http2 *two, uint64_t now_ns)
 		two->second_ns = now_ns;
 	for (c = LIST_FIRST(&two->connections); c; c = after) {
 		after = LIST_NEXT(c, next);
-		if (second)
+		if (second) {
 			forgive(c);
+			http2_streams_tick(c);
+		}
 		if (c->fault != NGHTTP2_NO_ERROR)
 			end_with_fault(c);
 		else if (is_late(c, now_ns))

@@ -53,8 +53,9 @@ struct http2_stream {
 	int32_t id;
 	char method[16];
 	char *authority, *host; /* until the headers were checked */
-	size_t list_bytes;
+	size_t list_bytes, unwanted_bytes;
 	bool expects, remote_ended, reset;
+	bool lingers; /* answered whole, while its client still sends */
 };
 
 void http2_want_flush(struct http2_connection *c);
@@ -63,6 +64,7 @@ void http2_chatter(struct http2_connection *c);
 void http2_useful(struct http2_connection *c, unsigned frames);
 
 void http2_stream_set_callbacks(nghttp2_session_callbacks *cb);
+void http2_streams_tick(struct http2_connection *c);
 void http2_streams_end(struct http2_connection *c);
 
 #endif

@@ -11,8 +11,9 @@
  *
  * Everything else is what HTTP/1.1 is asked, by the same http_head.c. A
  * request that it refuses gets its answer at once, without its body, and then
- * RST_STREAM with NO_ERROR (RFC 9113, section 8.1). Trailers are refused:
- * nothing that a provider gets could be made of them.
+ * RST_STREAM with NO_ERROR (RFC 9113, section 8.1); a little later, because
+ * some clients lose the answer when they did not end the request yet.
+ * Trailers are refused: nothing that a provider gets could be made of them.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,8 +23,9 @@
 #include "engine/gate/http2.h"
 #include "engine/proto/attrs.h"
 
-#define REQUEST_CREDIT 8u /* frames around a request */
-#define DATA_CREDIT    4u /* window updates for what we sent */
+#define LINGER_BYTES   65536u /* of a body that nobody wants */
+#define REQUEST_CREDIT 8u     /* frames around a request */
+#define DATA_CREDIT    4u     /* window updates for what we sent */
 
 static struct http2_stream *own(struct http_request *r)
 {
@@ -206,6 +208,16 @@ static void end_stream(struct http2_stream *s, bool whole)
 	http_request_fini(&s->r, whole);
 	forget_names(s);
 	free(s);
+}
+
+/** http2_streams_tick() - Reset streams that are answered and do not end */
+void http2_streams_tick(struct http2_connection *c)
+{
+	struct http2_stream *s;
+
+	for (s = LIST_FIRST(&c->streams); s; s = LIST_NEXT(s, next))
+		if (s->lingers)
+			reset(s, NGHTTP2_NO_ERROR);
 }
 
 /** http2_streams_end() - The connection is gone, and its requests with it */
@@ -394,8 +406,15 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id,
 	(void)flags;
 	if (len)
 		http2_useful(c, 1);
-	if (!s || s->r.given)
+	if (!s)
 		return 0;
+	if (s->r.given) {
+		s->unwanted_bytes += len;
+		if (s->unwanted_bytes >
+		    (s->lingers ? LINGER_BYTES : BODY_MAX_BYTES))
+			reset(s, NGHTTP2_NO_ERROR);
+		return 0;
+	}
 	if (len && strcmp(s->method, "POST") != 0)
 		http_request_refuse(&s->r, 400, "a body where none belongs");
 	if (http_request_body(&s->r, span_of(data, len)) != ERR_OK)
@@ -461,7 +480,7 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame,
 	    (frame->hd.type == NGHTTP2_DATA ||
 	     frame->hd.type == NGHTTP2_HEADERS) &&
 	    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
-		reset(s, NGHTTP2_NO_ERROR);
+		s->lingers = true;
 	return 0;
 }
 

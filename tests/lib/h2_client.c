@@ -79,6 +79,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame,
 	(void)session;
 	if (frame->hd.type == NGHTTP2_HEADERS && r)
 		r->headers = true;
+	if (r && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+		r->ended = true;
 	if (frame->hd.type == NGHTTP2_GOAWAY) {
 		c->goaway = true;
 		c->goaway_error = frame->goaway.error_code;

@@ -17,7 +17,7 @@ struct h2_reply {
 	struct buf body;
 	size_t length; /* content-length, or SIZE_MAX */
 	char content_type[64];
-	bool headers, closed;
+	bool headers, ended, closed;
 	uint32_t error;
 	/* What it sends: borrowed; then the end, unless it stays open. */
 	struct span request;

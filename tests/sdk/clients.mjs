@@ -297,6 +297,8 @@ async function invokeStream(client = bedrock) {
 const MANY = 16;
 
 async function parallelClients() {
+  expect(bedrock.config.requestHandler.metadata?.handlerProtocol === "h2",
+         "the client's own handler", bedrock.config.requestHandler.metadata);
   const all = [];
   for (let i = 0; i < MANY; i++)
     all.push(i % 2 ? converseStream() : conversePlain());
@@ -321,6 +323,17 @@ function ask2(session) {
   });
 }
 
+// Its answer comes before the body's end, which nobody wants any more.
+function tooLarge(session) {
+  return new Promise((resolve, reject) => {
+    const s = session.request({ ":method": "POST",
+      ":path": "/v1/chat/completions", "content-length": 33554433 });
+    s.on("response", (h) => resolve(h[":status"]));
+    s.on("error", reject);
+    s.write(Buffer.alloc(1 << 20));
+  });
+}
+
 async function moduleHttp2() {
   const session = connect(base);
   const failed = new Promise((_, reject) => session.on("error", reject));
@@ -329,6 +342,8 @@ async function moduleHttp2() {
   const seen = await Promise.race([Promise.all(all), failed]);
   expect(seen.every(([status, done]) => status === 200 && done), "streams",
          seen);
+  const refused = await Promise.race([tooLarge(session), failed]);
+  expect(refused === 413, "a body over 32 MiB", refused);
   session.close();
   return seen.length + " streams";
 }
