@@ -59,18 +59,18 @@ union block {
 static void *on_realloc(void *at, size_t len, void *user)
 {
 	struct http2_connection *c = user;
-	union block *b = at ? (union block *)at - 1 : NULL;
+	union block *b = at ? (union block *)at - 1 : NULL, *grown;
 	size_t before = b ? b->len_bytes : 0;
 
 	if (len > HTTP2_MEMORY_MAX_BYTES ||
 	    c->memory_bytes - before + len > HTTP2_MEMORY_MAX_BYTES)
 		return NULL;
-	b = realloc(b, sizeof(*b) + len);
-	if (!b)
+	grown = realloc(b, sizeof(*grown) + len);
+	if (!grown)
 		return NULL;
-	b->len_bytes = len;
+	grown->len_bytes = len;
 	c->memory_bytes = c->memory_bytes - before + len;
-	return b + 1;
+	return grown + 1;
 }
 
 static void *on_malloc(size_t len, void *user)
@@ -266,6 +266,9 @@ static void flush(struct http2_connection *c)
 		else
 			e = write_out(c);
 	}
+	/* Its deadline begins when there is something that waits. */
+	if (e == ERR_AGAIN && !c->blocked)
+		c->moved_ns = uv_hrtime();
 	c->blocked = e == ERR_AGAIN;
 	if (rounds == WRITES_PER_TURN)
 		http2_want_flush(c);
@@ -351,22 +354,26 @@ static void on_event(uv_poll_t *poll, int status, int events)
 	static uint8_t bytes[READ_BYTES];
 	struct http2_connection *c = poll->data;
 	unsigned reads = 0;
-	bool more = status == 0;
-	ssize_t n = 0;
+	bool ended = status < 0, more = !ended;
 
 	while (more && may_read(c) && reads++ < READS_PER_TURN) {
+		ssize_t n;
+
 		do
 			n = recv(c->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
 		while (n < 0 && errno == EINTR);
 		more = n == (ssize_t)sizeof(bytes);
+		ended = n == 0 || (n < 0 && errno != EAGAIN);
 		if (n > 0 && feed(c, span_of(bytes, (size_t)n)) != ERR_OK) {
 			end_with_fault(c);
 			return;
 		}
 	}
-	/* It left, or ended its side, which over the shim is the same. */
-	if (status < 0 || n == 0 || (n < 0 && errno != EAGAIN) ||
-	    ((events & UV_DISCONNECT) && !more)) {
+	/*
+	 * It left, or ended its side, which over the shim is the same. Who
+	 * does not read what it caused gets nothing more read either.
+	 */
+	if (ended || ((events & UV_DISCONNECT) && !(more && may_read(c)))) {
 		close_connection(c);
 		return;
 	}

@@ -27,7 +27,7 @@ int main(int argc, char **argv)
 		die("no SHA-256: %s", err_text(e));
 	e = gate_new(&loop, &gate);
 	if (e != ERR_OK)
-		die("libmicrohttpd does not start: %s", err_text(e));
+		die("the HTTP server does not start: %s", err_text(e));
 	e = child_begin(argc, argv, ROLE_GATE, &loop, &gate_core_handler, gate,
 			&core);
 	if (e == ERR_FORMAT)

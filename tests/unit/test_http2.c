@@ -714,7 +714,7 @@ static void a_response_that_nobody_reads_is_reset(void **state)
 }
 
 /* Its windows are wide, but it reads nothing at all. */
-static void a_client_that_reads_nothing_is_closed(void **state)
+static void write_to_who_reads_nothing(bool leaves)
 {
 	static const nghttp2_settings_entry wide = {
 		NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1u << 30};
@@ -722,7 +722,6 @@ static void a_client_that_reads_nothing_is_closed(void **state)
 	struct h2_client c;
 	unsigned i;
 
-	(void)state;
 	http_rig_client(&rig, &c, false);
 	assert_int_equal(nghttp2_submit_settings(c.session, 0, &wide, 1), 0);
 	assert_int_equal(nghttp2_submit_window_update(c.session, 0, 0, 1 << 30),
@@ -742,10 +741,30 @@ static void a_client_that_reads_nothing_is_closed(void **state)
 		h2_client_step(&c);
 	/* What the socket does not take stays where it is counted. */
 	assert_true(http_pending_bytes(rig.held[0]) > 2u << 20);
-	http_tick(rig.http, uv_hrtime() + HTTP_STALL_MAX_NS);
+	if (leaves) {
+		close(c.fd);
+		c.fd = -1;
+		c.closed = true;
+	} else {
+		http_tick(rig.http, uv_hrtime() + HTTP_STALL_MAX_NS / 2);
+		assert_int_equal(rig.gone, 0);
+		http_tick(rig.http, uv_hrtime() + HTTP_STALL_MAX_NS);
+	}
 	expect_gone(&c, 1);
 	assert_int_equal(rig.gone_whole, 0);
 	h2_client_fini(&c);
+}
+
+static void a_client_that_reads_nothing_is_closed(void **state)
+{
+	(void)state;
+	write_to_who_reads_nothing(false);
+}
+
+static void a_client_that_reads_nothing_may_leave(void **state)
+{
+	(void)state;
+	write_to_who_reads_nothing(true);
 }
 
 int main(void)
@@ -775,6 +794,7 @@ int main(void)
 		TEST(headers_that_do_not_end_end_the_connection),
 		TEST(a_response_that_nobody_reads_is_reset),
 		TEST(a_client_that_reads_nothing_is_closed),
+		TEST(a_client_that_reads_nothing_may_leave),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
