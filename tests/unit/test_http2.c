@@ -14,10 +14,14 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <malloc.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "engine/proto/attrs.h"
 #include "tests/lib/http_rig.h"
+
+#define HEADER_BYTES 500u
 
 static struct http_rig rig;
 
@@ -44,6 +48,19 @@ static void expect(struct h2_client *c, struct h2_reply *r, unsigned status,
 	if (body && !span_is(buf_span(&r->body), body))
 		fail_msg("%.*s", (int)r->body.len_bytes,
 			 (const char *)r->body.data);
+}
+
+static bool is_gone(void *context)
+{
+	unsigned *want = context;
+
+	return rig.gone >= *want;
+}
+
+static void expect_gone(struct h2_client *c, unsigned count)
+{
+	if (!h2_client_until(c, is_gone, &count))
+		fail_msg("%u of %u are gone", rig.gone, count);
 }
 
 /* --- the door ---------------------------------------------------------------
@@ -434,6 +451,55 @@ static void streams_many_at_once(void **state)
 	h2_client_fini(&c);
 }
 
+/* Answers that nobody can send yet: the library keeps their headers. */
+static void the_library_has_a_ceiling(void **state)
+{
+	struct mallinfo2 before, after;
+	struct buf headers;
+	struct h2_client c;
+	unsigned i, refused = 0;
+	char name[16];
+
+	(void)state;
+	buf_init(&headers, 65536);
+	for (i = 0; i < HTTP_RESPONSE_HEADERS_MAX; i++) {
+		struct buf text;
+
+		(void)snprintf(name, sizeof(name), "x-%u", i);
+		buf_init(&text, HEADER_BYTES);
+		while (text.len_bytes < HEADER_BYTES)
+			assert_int_equal(buf_put_u8(&text, 'v'), ERR_OK);
+		assert_int_equal(attrs_put_text(&headers, name,
+						buf_span(&text)),
+				 ERR_OK);
+		buf_fini(&text);
+	}
+	http_rig_client(&rig, &c, false);
+	rig.mode = RIG_HOLD;
+	for (i = 0; i < HTTP2_STREAMS_MAX; i++)
+		(void)h2_client_ask(&c, "POST", "/v1/messages", NULL,
+				    span_text("{}"), false);
+	http_rig_wait_held(&rig, &c, HTTP2_STREAMS_MAX);
+	before = mallinfo2();
+	for (i = 0; i < HTTP2_STREAMS_MAX; i++)
+		if (http_begin(rig.held[i], 200, buf_span(&headers)) !=
+		    ERR_OK) {
+			refused++;
+			http_break(rig.held[i]);
+		}
+	after = mallinfo2();
+	assert_true(after.uordblks <
+		    before.uordblks + 2 * HTTP2_MEMORY_MAX_BYTES);
+	/* Some, and not for nothing. */
+	assert_in_range(refused, 1, HTTP2_STREAMS_MAX - 16);
+	for (i = 0; i < HTTP2_STREAMS_MAX; i++)
+		if (rig.held[i])
+			http_end(rig.held[i]);
+	expect_gone(&c, HTTP2_STREAMS_MAX);
+	h2_client_fini(&c);
+	buf_fini(&headers);
+}
+
 static void a_stream_over_the_limit_is_refused(void **state)
 {
 	struct h2_client c;
@@ -512,19 +578,6 @@ static void a_slow_reader_holds_up_its_response_only(void **state)
 
 /* --- the end of a client ----------------------------------------------------
  */
-
-static bool is_gone(void *context)
-{
-	unsigned *want = context;
-
-	return rig.gone >= *want;
-}
-
-static void expect_gone(struct h2_client *c, unsigned count)
-{
-	if (!h2_client_until(c, is_gone, &count))
-		fail_msg("%u of %u are gone", rig.gone, count);
-}
 
 static void a_cancelled_stream_is_gone_at_once(void **state)
 {
@@ -784,6 +837,7 @@ int main(void)
 		TEST(asks_for_a_body_that_waits),
 		TEST(refuses_trailers),
 		TEST(streams_many_at_once),
+		TEST(the_library_has_a_ceiling),
 		TEST(a_stream_over_the_limit_is_refused),
 		TEST(a_slow_reader_holds_up_its_response_only),
 		TEST(a_cancelled_stream_is_gone_at_once),
