@@ -352,7 +352,8 @@ void http_tick(struct http *h, uint64_t now_ns)
 
 		if (!r->given)
 			limit_ns = HTTP_READ_MAX_NS;
-		else if (!r->answered || http_pending_bytes(r) == 0)
+		else if (!r->answered ||
+			 (r->streaming && http_pending_bytes(r) == 0))
 			continue;
 		if (now_ns > r->moved_ns && now_ns - r->moved_ns > limit_ns)
 			drop(r);

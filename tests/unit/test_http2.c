@@ -820,6 +820,41 @@ static void a_client_that_reads_nothing_may_leave(void **state)
 	write_to_who_reads_nothing(true);
 }
 
+/* HTTP/1.1, whose library holds a whole answer: the same deadline. */
+static void a_plain_answer_of_http1_that_nobody_reads_is_dropped(void **state)
+{
+	int fd = http_rig_connect(&rig);
+	struct buf body;
+	unsigned i;
+
+	(void)state;
+	rig.mode = RIG_HOLD;
+	http_rig_send(fd, span_text("POST /v1/messages HTTP/1.1\r\nHost: x\r\n"
+				    "Content-Length: 2\r\n\r\n{}"));
+	for (i = 0; i < 1000 && rig.n_held == 0; i++)
+		http_rig_turn(&rig);
+	assert_int_equal(rig.n_held, 1);
+	buf_init(&body, 8u << 20);
+	while (body.len_bytes < (8u << 20))
+		assert_int_equal(buf_put(&body, H2_PREFACE "12345678", 32),
+				 ERR_OK);
+	assert_int_equal(http_answer(rig.held[0], 200, span_of(NULL, 0), &body),
+			 ERR_OK);
+	for (i = 0; i < 50; i++)
+		http_rig_turn(&rig);
+	http_tick(rig.http, uv_hrtime() + HTTP_STALL_MAX_NS / 2);
+	http_rig_turn(&rig);
+	assert_int_equal(rig.gone, 0);
+	http_tick(rig.http, uv_hrtime() + HTTP_STALL_MAX_NS);
+	assert_true(http_rig_at_end(&rig, fd) || rig.gone);
+	for (i = 0; i < 1000 && rig.gone == 0; i++)
+		http_rig_turn(&rig);
+	assert_int_equal(rig.gone, 1);
+	assert_int_equal(rig.gone_whole, 0);
+	close(fd);
+	buf_fini(&body);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -849,6 +884,7 @@ int main(void)
 		TEST(a_response_that_nobody_reads_is_reset),
 		TEST(a_client_that_reads_nothing_is_closed),
 		TEST(a_client_that_reads_nothing_may_leave),
+		TEST(a_plain_answer_of_http1_that_nobody_reads_is_dropped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
