@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/base/text.h"
@@ -19,6 +20,7 @@
 #include "tui/secret_talk.h"
 
 static const struct option_row options[] = {
+	{"provider", 0, "NAME", "only the key of this provider, as its secret"},
 	{"yes", 'y', NULL, "store them without asking"},
 	{0},
 };
@@ -61,7 +63,7 @@ static cJSON *describe(const struct import_plan *plan)
 
 		put_names(entry->row, names, sizeof(names));
 		app_add_text(one, "variables", names);
-		app_add_text(one, "secret", entry->row->secret);
+		app_add_text(one, "secret", entry->secret);
 		app_add_text(one, "for", entry->row->what);
 		app_add_text(one, "stored",
 			     entry->store ? "yes" : entry->skipped);
@@ -82,25 +84,83 @@ static bool says_yes(void)
 	return strcmp(line, "y") == 0 || strcmp(line, "yes") == 0;
 }
 
-static int store(struct app *app, const struct import_row *row,
+static const char *why_not(enum err e)
+{
+	return e == ERR_LIMIT   ? "its value is too long"
+	       : e == ERR_RANGE ? "AWS_CREDENTIAL_EXPIRATION is no time as "
+				  "2026-01-31T12:00:00Z"
+				: "its value holds a colon";
+}
+
+/* Credentials that end: when, or that they did. */
+static void say_expiry(const struct app *app, const struct import_entry *entry)
+{
+	uint64_t wall_s;
+
+	if (import_expiry(entry->row, get, &wall_s))
+		app_note(app, "the session credentials in %s %s at %s",
+			 entry->secret,
+			 wall_s > (uint64_t)time(NULL) ? "end" : "ended",
+			 getenv("AWS_CREDENTIAL_EXPIRATION"));
+}
+
+static int store(struct app *app, const struct import_entry *entry,
 		 struct secret_text *secret)
 {
+	const struct import_row *row = entry->row;
 	cJSON *result = NULL;
 	enum err e = import_value(row, get, secret->data, SECRET_TEXT_MAX_BYTES,
 				  &secret->len_bytes);
 	int code;
 
 	if (e != ERR_OK)
-		return app_fail(app, EXIT_CODE_FAILED,
-				"%s is not stored: its value %s",
-				row->variables[0],
-				e == ERR_LIMIT ? "is too long"
-					       : "holds a colon");
-	code = secret_talk_set(app, row->secret, secret, &result);
-	if (code == 0)
+		return app_fail(app, EXIT_CODE_FAILED, "%s is not stored: %s",
+				row->variables[0], why_not(e));
+	code = secret_talk_set(app, entry->secret, secret, &result);
+	if (code == 0) {
 		app_note(app, "secret %s is set (version %.0f)",
 			 app_text(result, "name"),
 			 app_number(result, "version", 0));
+		say_expiry(app, entry);
+	}
+	cJSON_Delete(result);
+	return code;
+}
+
+/* Narrows the plan to what a configured provider takes. */
+static int keep_for(struct app *app, const char *name, bool named,
+		    struct import_plan *plan, char ret_secret[64 + 1])
+{
+	cJSON *result = NULL;
+	const cJSON *row, *found = NULL;
+	int code = app_call(app, "provider.list", NULL, &result);
+
+	if (code != 0)
+		return code;
+	cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(result,
+								 "providers"))
+	{
+		if (strcmp(app_text(row, "name"), name) == 0)
+			found = row;
+	}
+	if (!found || !app_text(found, "secret")[0]) {
+		code = app_fail(app, EXIT_CODE_NOT_FOUND,
+				found ? "provider %.64s takes no key"
+				      : "provider %.64s is not configured; see "
+					"'kenaz provider list'",
+				name);
+	} else {
+		const char *kind = app_text(found, "kind");
+
+		(void)snprintf(ret_secret, 65, "%s", app_text(found, "secret"));
+		/* Whose key a byo's is only its user knows. */
+		import_plan_keep(plan,
+				 named                      ? NULL
+				 : strcmp(kind, "byo") == 0 ? ret_secret
+							    : kind,
+				 strcmp(app_text(found, "auth"), "sigv4") == 0,
+				 ret_secret);
+	}
 	cJSON_Delete(result);
 	return code;
 }
@@ -116,7 +176,7 @@ static int store_all(struct app *app, const struct import_plan *plan)
 	code = secret_talk_prepare(app);
 	for (i = 0; code == 0 && i < plan->count; i++)
 		if (plan->entries[i].store)
-			code = store(app, plan->entries[i].row, &secret);
+			code = store(app, &plan->entries[i], &secret);
 	secret_text_free(&secret);
 	if (code == 0)
 		app_note(app, "the variables are still set in this shell: "
@@ -126,6 +186,8 @@ static int store_all(struct app *app, const struct import_plan *plan)
 
 static int cmd_import(struct app *app, struct args *args)
 {
+	const char *provider = args_value(args, "provider");
+	char secret[64 + 1] = "";
 	struct import_plan plan;
 	bool any = false;
 	cJSON *found;
@@ -138,6 +200,12 @@ static int cmd_import(struct app *app, struct args *args)
 				"%.100s is none of the variables that are "
 				"known; 'kenaz secret set NAME' takes any key",
 				plan.unknown);
+	if (provider) {
+		code = keep_for(app, provider, args->rest_count > 0, &plan,
+				secret);
+		if (code != 0)
+			return code;
+	}
 	for (i = 0; i < plan.count; i++)
 		any = any || plan.entries[i].store;
 	found = describe(&plan);
@@ -164,10 +232,13 @@ static int cmd_import(struct app *app, struct args *args)
 
 const struct command command_secret_import = {
 	.name = "secret import",
-	.arguments = "[VARIABLE]...",
+	.arguments = "[--provider NAME] [VARIABLE]...",
 	.summary = "Store keys from the usual environment variables",
 	.text = "Shows the names of those that are set, and under which names "
-		"they would be\nstored, and asks. Values are never shown.",
+		"they would be\nstored, and asks. Values are never shown. "
+		"Credentials of "
+		"AWS that end are\nstored with the time at which they do, if "
+		"AWS_CREDENTIAL_EXPIRATION says it;\nthe engine renews none.",
 	.options = options,
 	.args_max = COMMAND_ANY_ARGS,
 	.run = cmd_import,

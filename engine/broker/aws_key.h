@@ -16,7 +16,8 @@
 struct aws_key {
 	struct span id;
 	struct span secret;
-	struct span token; /* empty: long-term credentials */
+	struct span token;       /* empty: long-term credentials */
+	uint64_t expires_wall_s; /* when the token ends; 0: not known */
 };
 
 MUST_CHECK enum err aws_key_parse(struct span text, struct aws_key *ret_key);

@@ -7,6 +7,7 @@
  * Never:   gives core a secret or a passphrase: those come over the client's
  *	    own socket, and stay here.
  */
+#include "engine/broker/aws_key.h"
 #include "engine/broker/custody.h"
 
 #include <stdio.h>
@@ -79,10 +80,31 @@ static uint32_t count_secrets(const struct vault *v)
 	return count;
 }
 
+/* Credentials that end; the first of them counts. */
+static const struct vault_record *find_ending(const struct vault *v,
+					      uint64_t *ret_wall_s)
+{
+	const struct vault_record *record, *first = NULL;
+	struct aws_key key;
+	size_t i;
+
+	*ret_wall_s = 0;
+	for (i = 0; v && (record = vault_at(v, i)); i++)
+		if (aws_key_parse(secret_span(record->secret), &key) ==
+			    ERR_OK &&
+		    key.expires_wall_s &&
+		    (!first || key.expires_wall_s < *ret_wall_s)) {
+			first = record;
+			*ret_wall_s = key.expires_wall_s;
+		}
+	return first;
+}
+
 static void on_changed(void *context)
 {
 	struct custody *c = context;
 	const struct vault *v = custody_vault(c);
+	const struct vault_record *ending;
 	struct msg_vault_view m = {.state = (uint8_t)keeper_state(c->keeper),
 				   .backend =
 					   span_text(keeper_backend(c->keeper)),
@@ -93,6 +115,9 @@ static void on_changed(void *context)
 				   .secrets = count_secrets(v),
 				   .text = span_text(keeper_why(c->keeper))};
 
+	ending = find_ending(v, &m.expires_wall_s);
+	if (ending)
+		m.expires_name = span_text(ending->name);
 	if (keeper_state(c->keeper) == VAULT_STATE_OPEN)
 		upstreams_reload(c->upstreams, v);
 	if (c->begun)
@@ -252,9 +277,10 @@ static void on_open_for_set(void *context, enum err e, const char *why)
 		r->version = vault_find(v, name)->version;
 		upstreams_refresh(c->upstreams, v, name);
 	}
-	end_input(p, e, why);
+	/* Core knows before the client does, and may ask. */
 	if (e == ERR_OK)
 		on_changed(c);
+	end_input(p, e, why);
 }
 
 static void on_opened_or_wrapped(void *context, enum err e, const char *why)

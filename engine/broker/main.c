@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <curl/curl.h>
@@ -206,6 +207,16 @@ static void begin(struct broker *b, struct transfer *t,
 	if (up->problem) {
 		transfer_fail(t, ERR_CONFIG, "provider %s: %s", up->name,
 			      up->problem);
+		return;
+	}
+	if (up->credential && up->credential->aws.expires_wall_s &&
+	    (uint64_t)time(NULL) >= up->credential->aws.expires_wall_s) {
+		transfer_fail(t, ERR_STATE,
+			      "the session credentials in the secret '%s' have "
+			      "ended: put fresh ones into the shell's AWS_... "
+			      "variables, then 'kenaz secret import --provider "
+			      "%s'",
+			      up->secret, up->name);
 		return;
 	}
 	e = transfer_prepare(t, up, m, body_fd, &why);

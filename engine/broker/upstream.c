@@ -70,7 +70,8 @@ static void load_credentials(struct upstream *up, const struct vault *vault)
 			     make_credential(up, secret_span(record->secret),
 					     &up->credential),
 			     "its secret must be ACCESS_KEY_ID:"
-			     "SECRET_ACCESS_KEY[:SESSION_TOKEN]");
+			     "SECRET_ACCESS_KEY[:SESSION_TOKEN"
+			     "[:expires=SECONDS]]");
 	record = up->proxy_secret[0]
 			 ? vault_find(vault, span_text(up->proxy_secret))
 			 : NULL;

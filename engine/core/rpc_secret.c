@@ -248,6 +248,7 @@ static void secret_status(struct rpc *r, const cJSON *params)
 	jsonw_put_u64(&w, "key_id", l->key_id);
 	jsonw_put_u64(&w, "generation", l->generation);
 	jsonw_put_u64(&w, "secrets", l->secrets);
+	vault_client_put_expiry(r->engine, &w);
 	jsonw_put_cstr(&w, "text", l->text);
 	jsonw_end_object(&w);
 	rpc_finish(r, &w, &b);

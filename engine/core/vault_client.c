@@ -14,12 +14,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/base/log.h"
 #include "engine/core/audit_client.h"
 #include "engine/core/broker_client.h"
 #include "engine/core/doctor.h"
+
+#define EXPIRY_WARN_S 900u
 
 struct vault_client {
 	struct vault_look look;
@@ -272,8 +275,12 @@ static enum err on_view(struct engine *e, struct span payload)
 	if (err == ERR_OK)
 		err = span_copy_text(m.configured, l.configured,
 				     sizeof(l.configured));
+	if (err == ERR_OK)
+		err = span_copy_text(m.expires_name, l.expires_name,
+				     sizeof(l.expires_name));
 	if (err != ERR_OK)
 		return err;
+	l.expires_wall_s = m.expires_wall_s;
 	if (m.state > VAULT_STATE_FAILED)
 		return ERR_RANGE;
 	l.state = (enum vault_state)m.state;
@@ -312,6 +319,78 @@ void vault_client_lost(struct engine *e)
 	v->keychain = NULL;
 	v->look = (struct vault_look){.state = VAULT_STATE_OPENING};
 	v->noted = false;
+}
+
+/* --- credentials that end ------------------------------------------------- */
+
+static void put_when(uint64_t wall_s, char ret_text[32])
+{
+	time_t at = (time_t)wall_s;
+	struct tm utc;
+
+	ret_text[0] = '\0';
+	if (gmtime_r(&at, &utc))
+		(void)strftime(ret_text, 32, "%Y-%m-%dT%H:%M:%SZ", &utc);
+}
+
+/* 0 once it is over. */
+static uint64_t left_s(const struct vault_look *l)
+{
+	uint64_t now_s = engine_wall_us() / 1000000u;
+
+	return l->expires_wall_s > now_s ? l->expires_wall_s - now_s : 0;
+}
+
+/**
+ * vault_client_put_expiry() - Write the secret that ends first, if any does
+ * @e:	Engine
+ * @w:	Within an object
+ */
+void vault_client_put_expiry(const struct engine *e, struct jsonw *w)
+{
+	const struct vault_look *l = vault_client_look(e);
+	char when[32];
+
+	if (!l->expires_name[0])
+		return;
+	put_when(l->expires_wall_s, when);
+	jsonw_key(w, "expires");
+	jsonw_begin_object(w);
+	jsonw_put_cstr(w, "secret", l->expires_name);
+	jsonw_put_cstr(w, "at", when);
+	jsonw_put_u64(w, "left_s", left_s(l));
+	jsonw_end_object(w);
+}
+
+static void check_expiry(const struct vault_look *l,
+			 struct doctor_report *report)
+{
+	static const char fix[] = "put fresh credentials into the shell's "
+				  "AWS_... variables, then kenaz secret import "
+				  "--provider NAME";
+	uint64_t left = left_s(l);
+	char when[32];
+
+	if (!l->expires_name[0])
+		return;
+	put_when(l->expires_wall_s, when);
+	if (left == 0)
+		doctor_add(report, "vault.expires", DOCTOR_FAIL,
+			   "requests that are signed with them are refused",
+			   fix,
+			   "the session credentials in the secret %s ended at "
+			   "%s",
+			   l->expires_name, when);
+	else
+		doctor_add(report, "vault.expires",
+			   left < EXPIRY_WARN_S ? DOCTOR_WARN : DOCTOR_INFO,
+			   left < EXPIRY_WARN_S ? "requests are refused then"
+						: "",
+			   left < EXPIRY_WARN_S ? fix : "",
+			   "the session credentials in the secret %s end at "
+			   "%s, in %llu min",
+			   l->expires_name, when,
+			   (unsigned long long)left / 60);
 }
 
 /* --- doctor ------------------------------------------------------------- */
@@ -362,6 +441,7 @@ void vault_client_doctor(const struct engine *e, struct doctor_report *report)
 {
 	const struct vault_look *l = &e->vault->look;
 
+	check_expiry(l, report);
 	if (l->state == VAULT_STATE_OPEN)
 		check_open(l, report);
 	else if (l->state == VAULT_STATE_NONE)

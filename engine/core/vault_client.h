@@ -8,6 +8,7 @@
 #define VAULT_BUS_MAX_BYTES 1024u
 
 struct doctor_report;
+struct jsonw;
 
 /* What the broker last said; the texts are escaped. */
 struct vault_look {
@@ -15,6 +16,8 @@ struct vault_look {
 	char backend[33], configured[33];
 	uint32_t key_id, secrets;
 	uint64_t generation;
+	char expires_name[NAME_MAX_BYTES + 1]; /* ends first; "" is none */
+	uint64_t expires_wall_s;
 	char text[REASON_MAX_BYTES];
 };
 
@@ -37,6 +40,7 @@ void vault_client_configure(struct engine *e);
 bool vault_client_has_bus(const struct engine *e);
 bool vault_client_has_credential(const struct engine *e);
 const struct vault_look *vault_client_look(const struct engine *e);
+void vault_client_put_expiry(const struct engine *e, struct jsonw *w);
 void vault_client_doctor(const struct engine *e, struct doctor_report *report);
 MUST_CHECK enum err vault_bus_check(const char *address);
 

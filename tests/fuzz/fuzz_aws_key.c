@@ -41,10 +41,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		at++;
 		check(text, key.token, &at);
 	}
+	if (key.expires_wall_s) {
+		if (key.token.len_bytes == 0 || at >= size || data[at] != ':')
+			abort();
+		at = size;
+	}
 	if (at != size || key.id.len_bytes < AWS_KEY_ID_MIN_BYTES ||
 	    key.secret.len_bytes < AWS_KEY_SECRET_MIN_BYTES)
 		abort();
 	return 0;
 }
 
-/* sources: engine/broker/aws_key.c engine/base/buf.c engine/base/err.c */
+/* sources: engine/broker/aws_key.c engine/base/buf.c engine/base/err.c
+ * engine/base/text.c */

@@ -36,7 +36,7 @@ static void test_cases(void **state)
 		struct route_header headers[CASE_HEADERS_MAX];
 		struct aws_key key = {span_text(CASE_ID),
 				      span_text(CASE_SECRET),
-				      span_text(c->token)};
+				      span_text(c->token), 0};
 		struct sigv4_request q = {
 			.method = c->method,
 			.path = span_text(c->path),
@@ -64,7 +64,10 @@ static void test_cases(void **state)
 
 static void test_limits(void **state)
 {
-	struct aws_key key = {span_text(CASE_ID), span_text(CASE_SECRET), {0}};
+	struct aws_key key = {span_text(CASE_ID),
+			      span_text(CASE_SECRET),
+			      {0},
+			      0};
 	struct route_header many[SIGV4_HEADERS_MAX];
 	struct sigv4_request q = {.method = "GET",
 				  .path = span_text("/"),
@@ -101,6 +104,8 @@ static void test_credentials(void **state)
 {
 	static const char long_term[] = CASE_ID ":" CASE_SECRET;
 	static const char session[] = CASE_ID ":" CASE_SECRET ":to/ken+=";
+	static const char ending[] =
+		CASE_ID ":" CASE_SECRET ":to/ken+=:expires=1769860800";
 	static const char *const bad[] = {
 		"",
 		":",
@@ -119,6 +124,13 @@ static void test_credentials(void **state)
 		CASE_ID ":" CASE_SECRET ":to ken",
 		"AKID-EXAMPLE00000000:" CASE_SECRET,
 		CASE_ID ":wJalrXUtnFEMI,K7MDENG+bPxRfiCYEXAMPLEKEY",
+		CASE_ID ":" CASE_SECRET ":to/ken:1769860800",
+		CASE_ID ":" CASE_SECRET ":to/ken:expires=",
+		CASE_ID ":" CASE_SECRET ":to/ken:expires=0",
+		CASE_ID ":" CASE_SECRET ":to/ken:expires=1x",
+		CASE_ID ":" CASE_SECRET ":to/ken:expires=999999999999",
+		CASE_ID ":" CASE_SECRET "::expires=1769860800",
+		CASE_ID ":" CASE_SECRET ":to/ken:expires=1:x",
 		"{\"AccessKeyId\":\"" CASE_ID "\"}",
 	};
 	struct aws_key key;
@@ -130,6 +142,10 @@ static void test_credentials(void **state)
 	assert_int_equal(key.token.len_bytes, 0);
 	assert_int_equal(aws_key_parse(span_text(session), &key), ERR_OK);
 	assert_true(span_is(key.token, "to/ken+="));
+	assert_int_equal(key.expires_wall_s, 0);
+	assert_int_equal(aws_key_parse(span_text(ending), &key), ERR_OK);
+	assert_true(span_is(key.token, "to/ken+="));
+	assert_int_equal(key.expires_wall_s, 1769860800);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		assert_int_equal(aws_key_parse(span_text(bad[i]), &key),
 				 ERR_FORMAT);
