@@ -12,12 +12,12 @@
 static const struct column columns[] = {
 	{"SCOPE", "scope", CELL_ANY},
 	{"OF", "key", CELL_ANY},
-	{"UNIT", "unit", CELL_ANY},
+	{"UNIT", "unit_text", CELL_ANY},
 	{"LIMIT", "limit_text", CELL_ANY},
 	{"USED", "used_text", CELL_ANY},
 	{"RESERVED", "reserved_text", CELL_ANY},
 	{"LEFT", "left_text", CELL_ANY},
-	{"NEW IN S", "reset_s", CELL_ANY},
+	{"NEW IN", "reset_s", CELL_AGE},
 };
 
 static int cmd_show_budgets(struct app *app, struct args *args)

@@ -15,6 +15,7 @@
 #include "tui/cmd_common.h"
 #include "tui/command.h"
 #include "tui/program.h"
+#include "tui/wrap.h"
 
 static const struct column columns[] = {
 	{"CHECK", "id", CELL_ANY},
@@ -22,27 +23,59 @@ static const struct column columns[] = {
 	{"WHAT", "text", CELL_ANY},
 };
 
-/* What to do comes last: beside long sentences it would be out of sight. */
-static int print_next(const struct app *app, const cJSON *checks)
+/* One list of steps: what fails first, then warnings, then what is advised. */
+static bool is_step(const cJSON *check, const char *status)
+{
+	if (app_text(check, "fix")[0] == '\0' ||
+	    strcmp(app_text(check, "status"), status) != 0)
+		return false;
+	/* Much that is only told has a way to be otherwise. */
+	return strcmp(status, "info") != 0 ||
+	       strcmp(app_text(check, "id"), "provider") == 0;
+}
+
+static enum err put_step(const cJSON *check, size_t width, struct buf *out)
 {
 	const struct column id = {"", "id", CELL_ANY};
 	const struct column fix = {"", "fix", CELL_ANY};
 	char name[OUTPUT_CELL_MAX_BYTES], text[OUTPUT_CELL_MAX_BYTES];
-	bool begun = false;
-	const cJSON *check;
+	enum err e;
 
-	cJSON_ArrayForEach(check, checks)
-	{
-		if (app_text(check, "fix")[0] == '\0')
-			continue;
-		if (!begun)
-			(void)printf("\nNext:\n");
-		begun = true;
-		output_cell(check, &id, name, sizeof(name));
-		output_cell(check, &fix, text, sizeof(text));
-		(void)printf("  %s: %s\n", name, text);
+	output_cell(check, &id, name, sizeof(name));
+	output_cell(check, &fix, text, sizeof(text));
+	e = buf_printf(out, "  %s (%s)\n    ", name, app_text(check, "status"));
+	if (e == ERR_OK)
+		e = wrap_put(out, text, width, 4);
+	return e == ERR_OK ? buf_put_u8(out, '\n') : e;
+}
+
+/* What to do comes last: beside long sentences it would be out of sight. */
+static int print_next(const struct app *app, const cJSON *checks)
+{
+	static const char *const statuses[] = {"fail", "warn", "info"};
+	size_t width = wrap_width(STDOUT_FILENO), i;
+	enum err e = ERR_OK;
+	const cJSON *check;
+	struct buf out;
+
+	buf_init(&out, OUTPUT_MAX_BYTES);
+	for (i = 0; i < ARRAY_SIZE(statuses); i++) {
+		cJSON_ArrayForEach(check, checks)
+		{
+			if (!is_step(check, statuses[i]))
+				continue;
+			if (e == ERR_OK && out.len_bytes == 0)
+				e = buf_put_text(&out, "\nNext:\n");
+			if (e == ERR_OK)
+				e = put_step(check, width, &out);
+		}
 	}
-	return app_written(app, ERR_OK);
+	if (e == ERR_OK && out.len_bytes == 0)
+		e = buf_put_text(&out, "\nNothing is wrong.\n");
+	if (e == ERR_OK)
+		e = output_flush(&out);
+	buf_fini(&out);
+	return app_written(app, e);
 }
 
 static void add_check(cJSON *checks, const char *id, const char *status,

@@ -21,22 +21,53 @@ static const struct column columns[] = {
 	{"NAME", "name", CELL_ANY},         {"KIND", "kind", CELL_ANY},
 	{"ENDPOINT", "endpoint", CELL_ANY}, {"DIALECTS", "dialects", CELL_ANY},
 	{"AUTH", "auth", CELL_ANY},         {"SECRET", "secret", CELL_ANY},
-	{"SET", "secret_set", CELL_YES},    {"CIRCUIT", "circuit", CELL_ANY},
+	{"STORED", "secret_set", CELL_YES}, {"CIRCUIT", "circuit", CELL_ANY},
 };
+
+/* What stands in the way of using them, and what to do. */
+static void say_missing(const struct app *app, const cJSON *rows)
+{
+	const cJSON *row;
+
+	cJSON_ArrayForEach(row, rows)
+	{
+		const char *name = app_text(row, "name");
+		const char *secret = app_text(row, "secret");
+
+		if (secret[0] && strcmp(app_text(row, "auth"), "none") != 0 &&
+		    !app_is_true(row, "secret_set"))
+			app_note(app,
+				 "%s has no key yet, or the vault is not open: "
+				 "'kenaz secret set %s'; see 'kenaz secret "
+				 "status'",
+				 name, secret);
+		if (strcmp(app_text(row, "circuit"), "open") == 0)
+			app_note(app,
+				 "%s failed too often and is left alone for "
+				 "now: 'kenaz provider test %s' says why",
+				 name, name);
+	}
+}
 
 static int cmd_list_providers(struct app *app, struct args *args)
 {
-	static const struct list_command list = {
-		.method = "provider.list",
-		.member = "providers",
-		.name = "name",
-		.empty = "no providers; 'kenaz provider add' adds one",
-		.columns = columns,
-		.count = ARRAY_SIZE(columns),
-	};
-	int code = cmd_list(app, &list, NULL);
+	cJSON *result = NULL;
+	const cJSON *rows;
+	int code = app_call(app, "provider.list", NULL, &result);
 
 	(void)args;
+	if (code != 0)
+		return code;
+	rows = cJSON_GetObjectItemCaseSensitive(result, "providers");
+	if (app->quiet) {
+		code = app_written(app, output_names(rows, "name"));
+	} else {
+		code = app_written(app, output_list(app->format, rows, columns,
+						    ARRAY_SIZE(columns)));
+		if (app->format == OUTPUT_TABLE)
+			say_missing(app, rows);
+	}
+	cJSON_Delete(result);
 	return code != 0 || app->quiet ? code : cmd_ask_provenance(app);
 }
 

@@ -8,15 +8,110 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "engine/base/text.h"
 
 #include "tui/cmd_common.h"
 #include "tui/command.h"
 #include "tui/secret_talk.h"
+#include "tui/wrap.h"
+
+static const struct {
+	const char *state, *text;
+} states[] = {
+	{"none", "there is none yet: the first 'kenaz secret set' makes it"},
+	{"opening", "it is being opened"},
+	{"open", "open"},
+	{"locked", "locked: requests that need a key are refused"},
+	{"failed", "it cannot be used: requests that need a key are refused"},
+};
+
+static const char *text_of(const char *state)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(states); i++)
+		if (strcmp(states[i].state, state) == 0)
+			return states[i].text;
+	return state;
+}
+
+static enum err put_line(struct buf *out, const char *name, const char *text)
+{
+	char shown[OUTPUT_CELL_MAX_BYTES];
+	enum err e = buf_printf(out, "%-9s ", name);
+
+	(void)text_escape_line(span_text(text), shown, sizeof(shown));
+	if (e == ERR_OK)
+		e = wrap_put(out, shown, wrap_width(STDOUT_FILENO), 10);
+	return e == ERR_OK ? buf_put_u8(out, '\n') : e;
+}
+
+static enum err put_expiry(struct buf *out, const cJSON *status)
+{
+	const cJSON *expires =
+		cJSON_GetObjectItemCaseSensitive(status, "expires");
+	double left_s = app_number(expires, "left_s", 0);
+	char text[256];
+
+	if (!expires)
+		return ERR_OK;
+	(void)snprintf(text, sizeof(text),
+		       "the session credentials in %.64s %s at %.32s%s",
+		       app_text(expires, "secret"),
+		       left_s > 0 ? "end" : "ended", app_text(expires, "at"),
+		       left_s > 0 ? ""
+				  : ": 'kenaz secret import --provider NAME' "
+				    "stores fresh ones");
+	return put_line(out, "expires", text);
+}
+
+static int print_status(struct app *app, const cJSON *status)
+{
+	bool there = strcmp(app_text(status, "state"), "none") != 0;
+	const char *backend = app_text(status, "backend");
+	char text[128];
+	struct buf out;
+	enum err e;
+
+	buf_init(&out, OUTPUT_MAX_BYTES);
+	e = put_line(&out, "vault", text_of(app_text(status, "state")));
+	if (e == ERR_OK && app_text(status, "text")[0] && there)
+		e = put_line(&out, "why", app_text(status, "text"));
+	if (e == ERR_OK)
+		e = put_line(&out, "opened by", backend);
+	if (e == ERR_OK && strcmp(backend, app_text(status, "configured")) != 0)
+		e = put_line(&out, "",
+			     "kenaz.toml names another: 'kenaz secret rewrap' "
+			     "moves it");
+	(void)snprintf(text, sizeof(text), "%u (key %u, generation %u)",
+		       (unsigned)app_number(status, "secrets", 0),
+		       (unsigned)app_number(status, "key_id", 0),
+		       (unsigned)app_number(status, "generation", 0));
+	if (e == ERR_OK && strcmp(app_text(status, "state"), "open") == 0)
+		e = put_line(&out, "secrets", text);
+	if (e == ERR_OK)
+		e = put_expiry(&out, status);
+	if (e == ERR_OK)
+		e = output_flush(&out);
+	buf_fini(&out);
+	return app_written(app, e);
+}
 
 static int cmd_status(struct app *app, struct args *args)
 {
+	cJSON *status = NULL;
+	int code = app_call_slow(app, "secret.status", NULL, &status);
+
 	(void)args;
-	return cmd_object(app, "secret.status", NULL);
+	if (code != 0)
+		return code;
+	if (app->format != OUTPUT_TABLE)
+		return cmd_print_object(app, status);
+	code = print_status(app, status);
+	cJSON_Delete(status);
+	return code;
 }
 
 const struct command command_secret_status = {

@@ -12,9 +12,13 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <wchar.h>
 
 #include "engine/base/text.h"
+#include "tui/wrap.h"
+
+#define COLUMN_LEAST 10u /* columns that any cell keeps */
 
 static const struct {
 	const char *name;
@@ -128,6 +132,21 @@ void output_value(const cJSON *item, char *ret_text, size_t cap_bytes)
 	}
 }
 
+/* A list of words for people; anything else in it as JSON. */
+static void put_words(const cJSON *list, char *ret_text, size_t cap_bytes)
+{
+	const cJSON *item;
+	char word[OUTPUT_CELL_MAX_BYTES];
+
+	ret_text[0] = '\0';
+	cJSON_ArrayForEach(item, list)
+	{
+		output_value(item, word, sizeof(word));
+		text_append(ret_text, cap_bytes, "%s%s",
+			    ret_text[0] ? ", " : "", word);
+	}
+}
+
 /**
  * output_cell() - What a table shows for one value
  * @row:	Object, borrowed
@@ -144,6 +163,8 @@ void output_cell(const cJSON *row, const struct column *column, char *ret_text,
 		put_age(item->valuedouble, ret_text, cap_bytes);
 	else if (column->kind == CELL_BYTES && cJSON_IsNumber(item))
 		output_bytes(item->valuedouble, ret_text, cap_bytes);
+	else if (cJSON_IsArray(item))
+		put_words(item, ret_text, cap_bytes);
 	else if (column->kind == CELL_YES && !cJSON_IsTrue(item))
 		(void)snprintf(ret_text, cap_bytes, "-");
 	else
@@ -183,27 +204,53 @@ static enum err put_padded(struct buf *out, const char *text, size_t width)
 	return e;
 }
 
-/**
- * output_table() - Append a table with a heading
- * @rows:	Array of objects, borrowed
- * @columns:	What to show
- * @count:	How many columns, at most OUTPUT_COLUMNS_MAX
- * @out:	Appended to
- *
- * Return: ERR_OK; ERR_LIMIT; ERR_MEMORY.
- */
-enum err output_table(const cJSON *rows, const struct column *columns,
-		      size_t count, struct buf *out)
+/* A row over as many lines as its cells take. */
+static enum err put_row(struct buf *out, char (*cells)[OUTPUT_CELL_MAX_BYTES],
+			const size_t *widths, size_t count)
 {
-	size_t widths[OUTPUT_COLUMNS_MAX] = {0}, i;
-	char cell[OUTPUT_CELL_MAX_BYTES];
+	const char *rest[OUTPUT_COLUMNS_MAX];
+	char line[OUTPUT_CELL_MAX_BYTES];
 	enum err e = ERR_OK;
-	const cJSON *row;
+	bool more = true;
+	size_t i, last;
 
-	if (count > OUTPUT_COLUMNS_MAX)
-		return ERR_LIMIT;
+	for (i = 0; i < count; i++)
+		rest[i] = cells[i];
+	while (e == ERR_OK && more) {
+		/* Nothing is padded behind the last of a line. */
+		for (last = count; last > 1 && !rest[last - 1][0];)
+			last--;
+		more = false;
+		for (i = 0; e == ERR_OK && i < last; i++) {
+			size_t next, len = wrap_line(rest[i], widths[i], &next);
+
+			memcpy(line, rest[i], len);
+			line[len] = '\0';
+			e = put_padded(out, line,
+				       i + 1 < last ? widths[i] + 2 : 0);
+			rest[i] += next;
+			more = more || rest[i][0];
+		}
+		for (; i < count; i++)
+			more = more || rest[i][0];
+		if (e == ERR_OK)
+			e = buf_put_u8(out, '\n');
+	}
+	return e;
+}
+
+/* Widest cell of each column, and what it keeps where room is short. */
+static void measure(const cJSON *rows, const struct column *columns,
+		    size_t count, size_t *widths, size_t *least)
+{
+	char cell[OUTPUT_CELL_MAX_BYTES];
+	const cJSON *row;
+	size_t i;
+
 	for (i = 0; i < count; i++) {
-		widths[i] = output_width(columns[i].title);
+		size_t title = output_width(columns[i].title);
+
+		widths[i] = title;
 		cJSON_ArrayForEach(row, rows)
 		{
 			size_t width;
@@ -212,23 +259,54 @@ enum err output_table(const cJSON *rows, const struct column *columns,
 			width = output_width(cell);
 			widths[i] = width > widths[i] ? width : widths[i];
 		}
+		least[i] = title > COLUMN_LEAST ? title : COLUMN_LEAST;
+		least[i] = least[i] < widths[i] ? least[i] : widths[i];
 	}
-	for (i = 0; e == ERR_OK && i < count; i++)
-		e = put_padded(out, columns[i].title,
-			       i + 1 < count ? widths[i] + 2 : 0);
-	if (e == ERR_OK)
-		e = buf_put_u8(out, '\n');
+}
+
+/**
+ * output_table_fit() - Append a table with a heading, fitted to a width
+ * @rows:	Array of objects, borrowed
+ * @columns:	What to show
+ * @count:	How many columns, at most OUTPUT_COLUMNS_MAX
+ * @width:	Columns of the terminal; 0: as wide as it is
+ * @out:	Appended to
+ *
+ * Return: ERR_OK; ERR_LIMIT; ERR_MEMORY.
+ */
+enum err output_table_fit(const cJSON *rows, const struct column *columns,
+			  size_t count, size_t width, struct buf *out)
+{
+	size_t widths[OUTPUT_COLUMNS_MAX], least[OUTPUT_COLUMNS_MAX], i;
+	char cells[OUTPUT_COLUMNS_MAX][OUTPUT_CELL_MAX_BYTES];
+	const cJSON *row;
+	enum err e;
+
+	if (count == 0 || count > OUTPUT_COLUMNS_MAX)
+		return ERR_LIMIT;
+	measure(rows, columns, count, widths, least);
+	if (width > 2 * count)
+		wrap_fit(widths, least, count, width - 2 * (count - 1));
+	for (i = 0; i < count; i++)
+		(void)snprintf(cells[i], sizeof(cells[i]), "%s",
+			       columns[i].title);
+	e = put_row(out, cells, widths, count);
 	cJSON_ArrayForEach(row, rows)
 	{
-		for (i = 0; e == ERR_OK && i < count; i++) {
-			output_cell(row, &columns[i], cell, sizeof(cell));
-			e = put_padded(out, cell,
-				       i + 1 < count ? widths[i] + 2 : 0);
-		}
+		for (i = 0; i < count; i++)
+			output_cell(row, &columns[i], cells[i],
+				    sizeof(cells[i]));
 		if (e == ERR_OK)
-			e = buf_put_u8(out, '\n');
+			e = put_row(out, cells, widths, count);
 	}
 	return e;
+}
+
+/** output_table() - As output_table_fit(), as wide as it is */
+enum err output_table(const cJSON *rows, const struct column *columns,
+		      size_t count, struct buf *out)
+{
+	return output_table_fit(rows, columns, count, 0, out);
 }
 
 static enum err put_field(const char *name, const cJSON *item, struct buf *out)
@@ -363,7 +441,8 @@ enum err output_list(enum output_format format, const cJSON *rows,
 
 	buf_init(&out, OUTPUT_MAX_BYTES);
 	if (format == OUTPUT_TABLE) {
-		e = output_table(rows, columns, count, &out);
+		e = output_table_fit(rows, columns, count,
+				     wrap_width(STDOUT_FILENO), &out);
 	} else if (format == OUTPUT_JSON) {
 		e = json_line(rows, true, &out);
 	} else {

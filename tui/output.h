@@ -33,6 +33,9 @@ size_t output_width(const char *text);
 MUST_CHECK enum err output_table(const cJSON *rows,
 				 const struct column *columns, size_t count,
 				 struct buf *out);
+MUST_CHECK enum err output_table_fit(const cJSON *rows,
+				     const struct column *columns, size_t count,
+				     size_t width, struct buf *out);
 MUST_CHECK enum err output_fields(const cJSON *object, struct buf *out);
 MUST_CHECK enum err output_json(const cJSON *value, bool pretty,
 				struct buf *out);

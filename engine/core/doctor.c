@@ -526,7 +526,7 @@ static void check_provider(const struct doctor *d)
 		add(d, "provider", DOCTOR_INFO,
 		    "no model is called: a small program plays an agent's "
 		    "task",
-		    "kenaz provider add",
+		    "kenaz setup, or kenaz provider add",
 		    "the scripted provider answers, as no other is "
 		    "configured");
 	else

@@ -21,6 +21,11 @@ static const char *const unit_names[BUDGET_UNIT_COUNT] = {"requests", "tokens",
 							  "microusd", "bytes",
 							  "time_ms"};
 
+/* In the texts; the numbers keep their unit. */
+static const char *const unit_texts[BUDGET_UNIT_COUNT] = {"requests", "tokens",
+							  "USD", "bytes",
+							  "time"};
+
 static bool may_see(struct rpc *r, const struct budget_row *row)
 {
 	const struct roles_peer *peer = &r->conn->peer;
@@ -42,8 +47,7 @@ static void put_amount(struct jsonw *w, const char *key, int unit,
 	char text[64];
 
 	if (unit == BUDGET_MICROUSD)
-		(void)snprintf(text, sizeof(text),
-			       "%" PRId64 ".%06" PRId64 " USD",
+		(void)snprintf(text, sizeof(text), "%" PRId64 ".%06" PRId64,
 			       amount / 1000000, amount % 1000000);
 	else if (unit == BUDGET_TIME_MS)
 		(void)snprintf(text, sizeof(text),
@@ -73,6 +77,7 @@ static void put_row(struct rpc *r, struct jsonw *w,
 	jsonw_put_cstr(w, "scope", budget_scope_text(row->scope));
 	jsonw_put_cstr(w, "key", row->key);
 	jsonw_put_cstr(w, "unit", unit_names[unit]);
+	jsonw_put_cstr(w, "unit_text", unit_texts[unit]);
 	jsonw_put_i64(w, "used", used);
 	jsonw_put_i64(w, "reserved", reserved);
 	put_amount(w, "used_text", unit, used);

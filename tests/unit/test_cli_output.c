@@ -21,6 +21,7 @@
 #include "tui/output.h"
 #include "tui/pane.h"
 #include "tui/screen_keys.h"
+#include "tui/wrap.h"
 
 /* U+202E and an escape sequence, as a guest would name things. */
 #define HOSTILE "a\342\200\256b\\u001b[31m\\u009b"
@@ -59,6 +60,36 @@ static void test_table(void **state)
 		"a\\u{202e}b\\x1b[31m\\x9b  2h01m  -        -\n"
 		"\346\227\245\346\234\254                    -      -        "
 		"-\n");
+	buf_fini(&out);
+	cJSON_Delete(rows);
+}
+
+static void test_table_fits(void **state)
+{
+	static const struct column two[] = {{"NAME", "name", CELL_ANY},
+					    {"WHAT", "what", CELL_ANY}};
+	cJSON *rows = cJSON_Parse(
+		"[{\"name\":\"a\",\"what\":\"one two three four five\"},"
+		"{\"name\":\"abcdefghijklmnop\",\"what\":[\"x\",\"y\"]}]");
+	struct buf out;
+
+	(void)state;
+	assert_non_null(rows);
+	buf_init(&out, OUTPUT_MAX_BYTES);
+	assert_int_equal(output_table_fit(rows, two, 2, 24, &out), ERR_OK);
+	assert_string_equal(text_of(&out), "NAME         WHAT\n"
+					   "a            one two\n"
+					   "             three four\n"
+					   "             five\n"
+					   "abcdefghijk  x, y\n"
+					   "lmnop\n");
+	buf_reset(&out);
+	/* No room is no reason to lose a word. */
+	assert_int_equal(output_table_fit(rows, two, 2, 5, &out), ERR_OK);
+	assert_non_null(strstr(text_of(&out), "five"));
+	buf_reset(&out);
+	assert_int_equal(wrap_put(&out, "one two three", 12, 4), ERR_OK);
+	assert_string_equal(text_of(&out), "one two\n    three");
 	buf_fini(&out);
 	cJSON_Delete(rows);
 }
@@ -229,6 +260,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_table_fits),
 		cmocka_unit_test(test_json_is_visible_and_the_same),
 		cmocka_unit_test(test_fields),
 		cmocka_unit_test(test_formats),
