@@ -48,6 +48,7 @@ struct command {
 	X(approvals_grant) \
 	X(approvals_deny)  \
 	X(provider_list)   \
+	X(provider_models) \
 	X(provider_add)    \
 	X(provider_remove) \
 	X(provider_test)   \

@@ -42,7 +42,7 @@ static const struct rpc_method *const method_tables[] = {
 	rpc_provider_methods,      rpc_secret_methods,
 	rpc_image_methods,         rpc_budget_methods,
 	rpc_provider_edit_methods, rpc_provider_test_methods,
-	rpc_vault_methods,
+	rpc_vault_methods,         rpc_provider_models_methods,
 };
 
 static void conn_update(struct conn *c);

@@ -122,6 +122,7 @@ extern const struct rpc_method rpc_provider_methods[];
 extern const struct rpc_method rpc_provider_edit_methods[];
 extern const struct rpc_method rpc_provider_test_methods[];
 extern const struct rpc_method rpc_vault_methods[];
+extern const struct rpc_method rpc_provider_models_methods[];
 extern const struct rpc_method rpc_secret_methods[];
 extern const struct rpc_method rpc_image_methods[];
 

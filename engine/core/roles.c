@@ -52,6 +52,7 @@ static const struct {
 	{"approvals.grant", {NONE, ALL, NONE, ALL}},
 	{"approvals.deny", {NONE, ALL, NONE, ALL}},
 	{"provider.list", {ALL, ALL, ALL, ALL}},
+	{"provider.models", {ALL, ALL, ALL, ALL}},
 	{"provider.add", {NONE, NONE, NONE, ALL}},
 	{"provider.remove", {NONE, NONE, NONE, ALL}},
 	{"provider.test", {ALL, NONE, NONE, ALL}},

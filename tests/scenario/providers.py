@@ -195,6 +195,44 @@ def each_failure_has_its_sentence():
     bad("keyless", "provider", "test", "keyless", exit=1)
 
 
+def what_is_known_of_models():
+    engine.write("kenaz.toml", text() + """
+[[provider]]
+name = "priced"
+kind = "openai"
+endpoint = "http://127.0.0.1:%d"
+allow_http = true
+secret = "priced"
+
+[[model]]
+kind = "openai"
+name = "gpt-5"
+input_price = "1.00"
+output_price = 8125000
+
+[[model]]
+provider = "priced"
+name = "mine"
+""" % port)
+    engine.call("provider.add", name="router", kind="openrouter", models=["m"])
+    rows = {m["name"]: m for m in
+            engine.call("provider.models", name="priced")["models"]}
+    check(rows["gpt-5"]["price_source"] == "config" and
+          rows["gpt-5"]["input_price"] == "1.00" and
+          rows["gpt-5"]["output_price"] == "8.125", rows["gpt-5"])
+    check(rows["gpt-4o"]["price_source"] == "table" and
+          rows["gpt-4o"]["input_price"] == "2.50", rows["gpt-4o"])
+    check(rows["mine"]["price_source"] == "unknown" and
+          "input_price" not in rows["mine"], rows["mine"])
+    r = engine.call("provider.models", name="router")
+    check(r["only"] and [(m["name"], m["price_source"]) for m in r["models"]]
+          == [("m", "provider")], r)
+    out = good("provider", "models", "priced")
+    check("PRICE FROM" in out and "is refused" in out, out)
+    check("nothing is known" in good("provider", "models", "local"), "local")
+    bad("is not configured", "provider", "models", "nosuch", exit=5)
+
+
 def odd_lists_are_said_so():
     for path, want in (("noutf8", "not UTF-8"),
                        ("huge", "too large"), ("evil", "\\"),
@@ -245,5 +283,6 @@ def nothing_is_left():
 
 main(every_key_can_be_given, a_preview_writes_nothing, a_test_lists_the_models,
      a_test_can_ask_a_model, each_failure_has_its_sentence,
+     what_is_known_of_models,
      odd_lists_are_said_so, aliases, the_broker_forgets_the_removed,
      nothing_is_left)

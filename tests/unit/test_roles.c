@@ -46,7 +46,8 @@ static const struct {
 	{"image.show", "aaaa"},      {"image.verify", "a-aa"},
 	{"secret.status", "a--a"},   {"secret.unlock", "---a"},
 	{"secret.rewrap", "---a"},   {"budget.show", "ooaa"},
-	{"vault.choices", "a--a"},   {"vault.configure", "---a"},
+	{"provider.models", "aaaa"}, {"vault.choices", "a--a"},
+	{"vault.configure", "---a"},
 };
 
 static void test_every_verb_for_every_role(void **state)
