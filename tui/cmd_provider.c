@@ -180,6 +180,20 @@ static int add_values(const struct app *app, struct args *args, cJSON *params)
 	return 0;
 }
 
+/* The entry says which secret, also where its kind did. */
+static void say_next(const struct app *app, const char *name, const char *entry)
+{
+	static const char line[] = "\nsecret = \"";
+	const char *secret = strstr(entry, line);
+
+	if (secret) {
+		secret += sizeof(line) - 1;
+		app_note(app, "give it its key: kenaz secret set %.*s",
+			 (int)strcspn(secret, "\""), secret);
+	}
+	app_note(app, "see that it answers: kenaz provider test %s", name);
+}
+
 static int cmd_add(struct app *app, struct args *args)
 {
 	const char *kind = args_value(args, "kind");
@@ -209,9 +223,7 @@ static int cmd_add(struct app *app, struct args *args)
 		return cmd_print_object(app, result);
 	app_note(app, "provider %s is in %s", app_text(result, "name"),
 		 app_text(result, "written_to"));
-	if (args_has(args, "secret"))
-		app_note(app, "give it its key: kenaz secret set %s",
-			 args_value(args, "secret"));
+	say_next(app, args->rest[0], app_text(result, "text"));
 	cJSON_Delete(result);
 	return 0;
 }

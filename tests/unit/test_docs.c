@@ -17,6 +17,7 @@
 
 #include "engine/core/config.h"
 #include "engine/core/policy.h"
+#include "engine/providers/provider.h"
 
 #define FENCE_BEGIN "```toml\n"
 #define FENCE_END   "\n```"
@@ -134,12 +135,51 @@ static void test_every_setting_is_described(void **state)
 	config_free(config);
 }
 
+/* A kind that can be configured is described wherever people look. */
+static void test_every_kind_is_described(void **state)
+{
+	static const char *const files[] = {"docs/providers.md",
+					    "docs/configuration.md",
+					    "docs/kenaz.1",
+					    "tui/cmd_provider.c"};
+	const struct provider_kind *kind;
+	size_t known = 0;
+
+	(void)state;
+	for (size_t k = 0; (kind = provider_at(k)) != NULL; k++) {
+		bool configured = false;
+
+		if (kind->transport != PROVIDER_TRANSPORT_NETWORK)
+			continue;
+		known++;
+		for (size_t i = 0; i < config_kind_count(); i++)
+			configured =
+				configured || strcmp(config_kind_at(i)->name,
+						     kind->name) == 0;
+		if (!configured)
+			fail_msg("%s is not in config_kinds[]", kind->name);
+		for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+			const char *text;
+			struct buf b;
+
+			read_all(files[i], &b);
+			assert_int_equal(buf_terminate(&b, &text), ERR_OK);
+			if (!strstr(text, kind->name))
+				fail_msg("%s does not name the kind %s",
+					 files[i], kind->name);
+			buf_fini(&b);
+		}
+	}
+	assert_int_equal(known, config_kind_count());
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_configuration),
 		cmocka_unit_test(test_policy),
 		cmocka_unit_test(test_every_setting_is_described),
+		cmocka_unit_test(test_every_kind_is_described),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
