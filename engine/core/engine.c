@@ -359,8 +359,9 @@ enum err engine_start(struct engine *e, const struct engine_options *options,
 	if (err != ERR_OK)
 		return fail(error.text);
 	accel_find_images(e, options->image_dir);
-	image_trust_find(e, options->image_keys);
-	err = load_files(e);
+	err = image_trust_find(e, options->image_keys);
+	if (err == ERR_OK)
+		err = load_files(e);
 	if (err == ERR_OK)
 		err = make_folders(e);
 	if (err != ERR_OK)

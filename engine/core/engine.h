@@ -79,6 +79,8 @@ struct engine {
 	uid_t uid;
 	char image_dir[PATHS_MAX_BYTES]; /* folder that holds image folders */
 	char image_keys_dir[PATHS_MAX_BYTES]; /* public keys, as installed */
+	/* What was in it before the jail hid whose files are root's; or NULL */
+	struct image_keys *installed_keys;
 	char scripted_socket[PATHS_MAX_BYTES];
 	char log_key_path[PATHS_MAX_BYTES];
 	struct chan *spawner;

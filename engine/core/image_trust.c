@@ -26,12 +26,7 @@
 
 #define FOLDER_ENTRIES_MAX 1024u
 
-/**
- * image_trust_find() - Decide which folder holds the installed keys
- * @e:		Engine; its image_keys_dir is written
- * @option:	--image-keys, or NULL
- */
-void image_trust_find(struct engine *e, const char *option)
+static void find_folder(struct engine *e, const char *option)
 {
 	const char *from_env = getenv("KENAZ_IMAGE_KEYS");
 	char exe[PATHS_MAX_BYTES];
@@ -198,9 +193,13 @@ void image_trust_load(const struct engine *e, image_trust_note_fn note,
 	char folder[PATHS_MAX_BYTES];
 	enum err err;
 
+	err = ERR_OK;
 	ret_keys->count = 0;
-	err = image_trust_read(e->image_keys_dir, e->uid, note, context,
-			       ret_keys);
+	if (e->installed_keys)
+		*ret_keys = *e->installed_keys;
+	else
+		err = image_trust_read(e->image_keys_dir, e->uid, note, context,
+				       ret_keys);
 	if (err == ERR_SYS)
 		note(context, e->image_keys_dir, strerror(errno));
 	if (paths_join(e->paths.config.path, IMAGE_TRUST_FOLDER, folder,
@@ -215,6 +214,30 @@ static void warn(void *context, const char *path, const char *why)
 {
 	(void)context;
 	log_warn("%s is not trusted: %s", path, why);
+}
+
+/**
+ * image_trust_find() - Decide which folder holds the installed keys
+ * @e:		Engine, before its jail
+ * @option:	--image-keys, or NULL
+ *
+ * The jail of an engine that is not root's is a user namespace in which root's
+ * files look like anybody's: what is installed is read here, once.
+ *
+ * Return: ERR_OK; ERR_MEMORY.
+ */
+enum err image_trust_find(struct engine *e, const char *option)
+{
+	find_folder(e, option);
+	if (e->uid == 0)
+		return ERR_OK;
+	e->installed_keys = calloc(1, sizeof(*e->installed_keys));
+	if (!e->installed_keys)
+		return ERR_MEMORY;
+	if (image_trust_read(e->image_keys_dir, e->uid, warn, NULL,
+			     e->installed_keys) == ERR_SYS)
+		warn(NULL, e->image_keys_dir, strerror(errno));
+	return ERR_OK;
 }
 
 /**

@@ -15,7 +15,7 @@
 typedef void (*image_trust_note_fn)(void *context, const char *path,
 				    const char *why);
 
-void image_trust_find(struct engine *e, const char *option);
+MUST_CHECK enum err image_trust_find(struct engine *e, const char *option);
 MUST_CHECK enum err image_trust_read(const char *folder, uid_t engine_uid,
 				     image_trust_note_fn note, void *context,
 				     struct image_keys *keys);
