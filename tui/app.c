@@ -23,6 +23,15 @@
 static void print_line(const char *format, va_list args)
 	__attribute__((format(printf, 1, 0)));
 
+/* A line of progress that has no end yet. */
+static bool line_is_open;
+
+/** app_open_line() - Whether what is printed next has to replace a line */
+void app_open_line(bool open)
+{
+	line_is_open = open;
+}
+
 static void print_line(const char *format, va_list args)
 {
 	char raw[LINE_MAX_BYTES / 2], line[LINE_MAX_BYTES];
@@ -30,7 +39,9 @@ static void print_line(const char *format, va_list args)
 	if (vsnprintf(raw, sizeof(raw), format, args) < 0)
 		return;
 	(void)text_escape_line(span_text(raw), line, sizeof(line));
-	(void)fprintf(stderr, "kenaz: %s\n", line);
+	(void)fprintf(stderr, "%skenaz: %s\n", line_is_open ? "\r\033[K" : "",
+		      line);
+	line_is_open = false;
 }
 
 /**

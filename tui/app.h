@@ -27,6 +27,7 @@ struct app {
 
 int app_fail(const struct app *app, enum exit_code code, const char *format,
 	     ...) __attribute__((format(printf, 3, 4)));
+void app_open_line(bool open);
 void app_note(const struct app *app, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 int app_connect(struct app *app);

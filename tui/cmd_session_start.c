@@ -52,6 +52,7 @@ static void on_notify(void *user, const char *method, const cJSON *params)
 	} else if (p->redraws) {
 		(void)fprintf(stderr, "\r\033[Kkenaz: starting VM: %s", name);
 		p->open = true;
+		app_open_line(true);
 	}
 }
 
@@ -66,14 +67,17 @@ static void progress_begin(const struct app *app, struct progress *p)
 		return;
 	(void)fprintf(stderr, "kenaz: starting VM");
 	p->open = true;
+	app_open_line(true);
 }
 
 static void progress_end(struct progress *p, const cJSON *started)
 {
 	char how[64], accelerator[64];
 
-	if (p->open)
+	/* An error that was printed took its place. */
+	if (p->open && started)
 		(void)fprintf(stderr, "\r\033[K");
+	app_open_line(false);
 	if (!p->shown || !started)
 		return;
 	(void)text_escape_line(span_text(app_text(started, "start")), how,
