@@ -16,6 +16,7 @@
 #include "tui/cmd_common.h"
 #include "tui/command.h"
 #include "tui/provider_probe.h"
+#include "tui/secret_talk.h"
 
 static const struct column columns[] = {
 	{"NAME", "name", CELL_ANY},         {"KIND", "kind", CELL_ANY},
@@ -340,6 +341,9 @@ static int cmd_test(struct app *app, struct args *args)
 	struct provider_probe probe = {0};
 	int code;
 
+	code = secret_talk_open(app);
+	if (code != 0)
+		return code;
 	/* It may take half a minute. */
 	if (isatty(STDERR_FILENO))
 		app_note(app, "asking %s ...", args->rest[0]);

@@ -107,6 +107,18 @@ static enum err add_limits(struct args *args, cJSON *params)
 	return ERR_OK;
 }
 
+/* Before an agent finds out by a refusal in every request. */
+static void say_vault(struct app *app)
+{
+	cJSON *status = NULL;
+
+	if (app_call(app, "secret.status", NULL, &status) == 0 &&
+	    strcmp(app_text(status, "state"), "locked") == 0)
+		app_note(app, "the vault is locked: requests that need a key "
+			      "are refused until 'kenaz secret unlock'");
+	cJSON_Delete(status);
+}
+
 /**
  * session_start() - Start a session and show how it goes
  * @app:		Context; its connection owns the session unless @detach
@@ -145,10 +157,13 @@ int session_start(struct app *app, struct args *args, bool detach,
 	code = app_call_slow(app, "session.start", params, ret_started);
 	control_on_notify(app->control, NULL, NULL);
 	progress_end(&progress, code == 0 ? *ret_started : NULL);
-	if (code == 0)
-		cmd_say_provenance(app, app_is_true(*ret_started, "scripted"),
-				   app_is_true(*ret_started, "no_isolation"));
-	return code;
+	if (code != 0)
+		return code;
+	cmd_say_provenance(app, app_is_true(*ret_started, "scripted"),
+			   app_is_true(*ret_started, "no_isolation"));
+	if (!app->quiet && !app_is_true(*ret_started, "scripted"))
+		say_vault(app);
+	return 0;
 }
 
 /** session_print_started() - Print a kept session's id, or all of it as JSON */

@@ -317,6 +317,36 @@ out:
 }
 
 /**
+ * secret_talk_open() - Open a vault that waits for its passphrase
+ * @app:	Context
+ *
+ * At a terminal it is asked for; elsewhere, and in every other state, nothing
+ * happens.
+ *
+ * Return: 0, or the exit code after the reason was printed.
+ */
+int secret_talk_open(struct app *app)
+{
+	cJSON *status = NULL, *result = NULL;
+	bool waits;
+	int code;
+
+	if (!isatty(STDIN_FILENO))
+		return 0;
+	code = app_call(app, "secret.status", NULL, &status);
+	waits = code == 0 && strcmp(app_text(status, "state"), "locked") == 0 &&
+		strcmp(app_text(status, "backend"), "passphrase") == 0 &&
+		strcmp(app_text(status, "configured"), "passphrase") == 0;
+	cJSON_Delete(status);
+	if (!waits)
+		return code;
+	app_note(app, "the vault waits for its passphrase");
+	code = secret_talk_unlock(app, &result);
+	cJSON_Delete(result);
+	return code;
+}
+
+/**
  * secret_talk_prepare() - Before a secret is typed: see that it can be stored
  * @app:	Context
  *

@@ -29,6 +29,7 @@ int secret_talk_set(struct app *app, const char *name,
 int secret_talk_new_passphrase(struct app *app, struct secret_text *text);
 int secret_talk_old_passphrase(struct app *app, struct secret_text *text);
 int secret_talk_unlock(struct app *app, cJSON **ret_result);
+int secret_talk_open(struct app *app);
 int secret_talk_prepare(struct app *app);
 
 #endif

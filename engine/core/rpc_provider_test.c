@@ -217,7 +217,9 @@ static void put_answer(struct jsonw *w, const struct tested *t,
 	jsonw_put_u64(w, "latency_ms", m ? m->total_ns / 1000000u : 0);
 	jsonw_put_cstr(w, "text", text);
 	jsonw_put_bool(w, "list", t->list);
-	jsonw_put_cstr(w, "url", t->url);
+	/* Nobody was asked where we refused it ourselves. */
+	if (!m || m->failure != FAILURE_LOCAL)
+		jsonw_put_cstr(w, "url", t->url);
 	if (body.len_bytes)
 		jsonw_put_text(w, "body", body);
 	if (left_out)
