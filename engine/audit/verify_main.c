@@ -97,7 +97,9 @@ static int parse(int argc, char **argv, struct arguments *a)
 		return fail("--log and --stream-fd exclude each other", "");
 	if (code == 0 && !a->log_dir && a->stream_fd < 0) {
 		if (isatty(STDIN_FILENO))
-			return fail("no log is named", "");
+			return fail("no log is named: give --log DIR, as "
+				    "~/.local/state/kenaz/log",
+				    "");
 		a->stream_fd = STDIN_FILENO;
 	}
 	return code;
