@@ -13,6 +13,7 @@
  * JSON answers (count_tokens, models) pass as they are.
  */
 #include "engine/gate/anthropic_reply.h"
+#include "engine/gate/lax.h"
 
 #include <stdlib.h>
 
@@ -169,6 +170,18 @@ static enum err body_feed(struct reply *r, struct span *in, struct buf *out)
 	return e;
 }
 
+/* What is no message: a count of tokens, or a list of models. */
+static bool is_table(const struct json *j)
+{
+	uint64_t count;
+
+	return json_uint(j, json_get(j, JSON_ROOT, "input_tokens"), 0,
+			 UINT64_MAX, &count) == ERR_OK ||
+	       (json_is(j, json_get(j, JSON_ROOT, "data"), JSON_ARRAY) &&
+		json_get(j, JSON_ROOT, "choices") == JSON_NONE &&
+		json_get(j, JSON_ROOT, "output") == JSON_NONE);
+}
+
 static enum err body_end(struct reply *r, struct buf *out)
 {
 	const struct json_limits limits = {.max_tokens = BODY_TOKENS_MAX,
@@ -185,6 +198,8 @@ static enum err body_end(struct reply *r, struct buf *out)
 		return broken(b, "a reply that is not valid JSON");
 	if (!json_is(j, JSON_ROOT, JSON_OBJECT))
 		return broken(b, "a reply that is no JSON object");
+	if (lax_find_key(j))
+		return broken(b, "a key that some readers take for another");
 	if (json_string_is(j, json_get(j, JSON_ROOT, "type"), "error")) {
 		anthropic_read_error(j, JSON_ROOT, r);
 		return broken(b, "the provider reported an error");
@@ -196,7 +211,7 @@ static enum err body_end(struct reply *r, struct buf *out)
 			     JSON_STRING))
 			return broken(b, "a message without content and stop "
 					 "reason");
-	} else if (content != JSON_NONE) {
+	} else if (content != JSON_NONE || !is_table(j)) {
 		return broken(b, "a reply that is no message");
 	}
 	anthropic_read_message(j, JSON_ROOT, &r->summary);

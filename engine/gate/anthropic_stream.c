@@ -26,7 +26,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/gate/sse.h"
+#include "engine/gate/lax.h"
+#include "engine/gate/sse_clean.h"
 
 #define EVENT_TOKENS_MAX 65536u
 
@@ -390,6 +391,8 @@ static enum err on_event(struct stream *s, const struct sse_event *ev,
 		return e;
 	if (e != ERR_OK)
 		return broken(s, "an event that is not valid JSON");
+	if (lax_find_key(&s->event))
+		return broken(s, "a key that some readers take for another");
 	type = member(s, "type");
 	if (!json_is(&s->event, type, JSON_STRING))
 		return broken(s, "an event without a type");
@@ -410,7 +413,7 @@ static enum err stream_feed(struct reply *r, struct span *in, struct buf *out)
 	enum err e = ERR_OK;
 
 	while (e == ERR_OK && r->state == REPLY_OPEN) {
-		e = sse_next(&s->sse, in, &ev);
+		e = sse_next_clean(&s->sse, in, &ev);
 		if (e == ERR_AGAIN) {
 			/* It may idle now: keep no memory for that. */
 			json_fini(&s->event);

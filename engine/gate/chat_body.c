@@ -20,6 +20,7 @@
 #include "engine/base/jsonw.h"
 #include "engine/gate/chat_calls.h"
 #include "engine/gate/chat_edit.h"
+#include "engine/gate/lax.h"
 
 #define TEXTS_MAX_BYTES (64u << 20)
 
@@ -355,6 +356,8 @@ static enum err body_end(struct reply *r, struct buf *out)
 		return e;
 	if (e != ERR_OK)
 		return broken(b, "a reply that is not valid JSON");
+	if (lax_find_key(&b->doc))
+		return broken(b, "a key that some readers take for another");
 	e = read_document(b);
 	if (e == ERR_LIMIT && !r->error_text)
 		r->error_text = "tool calls over the size limit";

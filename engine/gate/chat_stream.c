@@ -28,6 +28,8 @@
 #include <string.h>
 
 #include "engine/gate/chat.h"
+#include "engine/gate/lax.h"
+#include "engine/gate/sse_clean.h"
 
 static enum err broken(struct chat_stream *s, const char *why)
 {
@@ -402,6 +404,8 @@ static enum err on_event(struct chat_stream *s, const struct sse_event *sse,
 		return e;
 	if (e != ERR_OK)
 		return broken(s, "an event that is not valid JSON");
+	if (lax_find_key(&s->event))
+		return broken(s, "a key that some readers take for another");
 	return on_chunk(s, &ev, out);
 }
 
@@ -412,7 +416,7 @@ static enum err stream_feed(struct reply *r, struct span *in, struct buf *out)
 	enum err e = ERR_OK;
 
 	while (e == ERR_OK && r->state == REPLY_OPEN) {
-		e = sse_next(&s->sse, in, &ev);
+		e = sse_next_clean(&s->sse, in, &ev);
 		if (e == ERR_AGAIN) {
 			/* It may idle now: keep no memory for that. */
 			json_fini(&s->event);

@@ -20,6 +20,32 @@
 
 #define READ_BYTES 65536u
 
+/*
+ * The type as the guest gets it. Bytes were judged as UTF-8: in another
+ * charset (UTF-7, say) they may say something else.
+ */
+static enum err keep_type(struct infer *x, struct span type)
+{
+	static const char *const utf8[] = {"charset=utf-8",
+					   "charset=\"utf-8\""};
+	size_t len = 0, at, i;
+
+	while (len < type.len_bytes && !strchr("; ,", type.data[len]))
+		len++;
+	at = len;
+	while (at < type.len_bytes && strchr("; ", type.data[at]))
+		at++;
+	for (i = 0; i < ARRAY_SIZE(utf8); i++)
+		if (type.len_bytes - at == strlen(utf8[i]) &&
+		    strncasecmp((const char *)type.data + at, utf8[i],
+				strlen(utf8[i])) == 0)
+			len = type.len_bytes;
+	return span_copy_text(span_of(type.data, len), x->content_type,
+			      sizeof(x->content_type)) == ERR_OK
+		       ? ERR_OK
+		       : ERR_FORMAT;
+}
+
 static enum err take_head(struct infer *x, const struct respframe *f)
 {
 	struct span type = span_text("");
@@ -47,9 +73,9 @@ static enum err take_head(struct infer *x, const struct respframe *f)
 	if (e != ERR_OK)
 		return e;
 	x->http_status = f->status;
-	if (span_copy_text(type, x->content_type, sizeof(x->content_type)) !=
-	    ERR_OK)
-		return ERR_FORMAT;
+	e = keep_type(x, type);
+	if (e != ERR_OK)
+		return e;
 	x->reply = infer_reply_new(x, f->status, type);
 	return x->reply ? ERR_OK : ERR_UNSUPPORTED;
 }

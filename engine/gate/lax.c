@@ -111,6 +111,7 @@ static const char *const opaque[] = {
 	"arguments",  "input_schema", "inputSchema",          "json_schema",
 	"logit_bias", "metadata",     "parameters",           "properties",
 	"schema",     "logprobs",     "chat_template_kwargs", "prediction",
+	"env",
 };
 
 static struct span key_of(const struct json *j, const struct json_token *t)

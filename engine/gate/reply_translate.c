@@ -32,6 +32,7 @@
 #include "engine/base/text.h"
 #include "engine/gate/neutral_queue.h"
 #include "engine/gate/neutral_tools.h"
+#include "engine/gate/sse_clean.h"
 
 #define SLICE_BYTES          16384u /* fed at once: bounds what may queue up */
 #define TERMINAL_MAX_BYTES   (64u << 20)
@@ -425,10 +426,21 @@ static enum err go_on(struct translation *t)
 	return ERR_OK;
 }
 
+static bool is_sse(const struct translation *t)
+{
+	const char *type = t->base.content_type;
+
+	return t->base.ops->streamed && type &&
+	       strcmp(type, "text/event-stream") == 0;
+}
+
 /* After each call: what the reader noted, and the memory in use. */
 static enum err settle(struct translation *t, enum err e)
 {
 	struct reply *r = &t->base;
+
+	if (e == ERR_OK && t->out && is_sse(t))
+		e = sse_escape_breaks(t->out, 0);
 
 	if (e != ERR_OK && !r->error_text)
 		r->error_text = t->reader->error_text;
@@ -498,8 +510,12 @@ static enum err translate_verdict(struct reply *r,
 static enum err translate_release(struct reply *r, struct buf *out)
 {
 	struct translation *t = (struct translation *)r;
-	enum err e = buf_put_span(out, buf_span(&t->terminal));
+	enum err e = ERR_OK;
 
+	if (is_sse(t))
+		e = sse_escape_breaks(&t->terminal, 0);
+	if (e == ERR_OK)
+		e = buf_put_span(out, buf_span(&t->terminal));
 	buf_fini(&t->terminal);
 	return e;
 }

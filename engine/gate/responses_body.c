@@ -15,6 +15,8 @@
 
 #include <stdlib.h>
 
+#include "engine/gate/lax.h"
+
 struct body_reply {
 	struct reply base;
 	struct buf bytes, error;
@@ -92,6 +94,8 @@ static enum err body_end(struct reply *r, struct buf *out)
 		return e;
 	if (e != ERR_OK)
 		return broken(b, "a reply that is not valid JSON");
+	if (lax_find_key(&b->doc))
+		return broken(b, "a key that some readers take for another");
 	e = check_object(b);
 	if (e != ERR_OK)
 		return e;

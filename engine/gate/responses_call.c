@@ -85,10 +85,10 @@ const struct responses_kind *responses_kind_of(const struct json *j,
 	for (i = 0; i < ARRAY_SIZE(provider_kinds); i++)
 		if (strcmp(type, provider_kinds[i]) == 0)
 			return NULL;
-	if (strcmp(type, "shell_call") == 0 &&
-	    json_string_is(j, json_find(j, item, "environment.type"),
-			   "container_reference"))
-		return NULL;
+	/*
+	 * A shell_call may say that it ran in a container of the provider. An
+	 * agent with a shell of its own may run it all the same: it is judged.
+	 */
 	if (strcmp(type, "tool_search_call") == 0 &&
 	    json_string_is(j, json_get(j, item, "execution"), "server"))
 		return NULL;

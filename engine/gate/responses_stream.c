@@ -28,6 +28,8 @@
  * Such a call is replaced as a denied one is.
  */
 #include "engine/gate/responses.h"
+#include "engine/gate/lax.h"
+#include "engine/gate/sse_clean.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -599,6 +601,8 @@ static enum err on_event(struct stream *s, const struct sse_event *ev,
 		return e;
 	if (e != ERR_OK)
 		return broken(s, "an event that is not valid JSON");
+	if (lax_find_key(&s->event))
+		return broken(s, "a key that some readers take for another");
 	e = json_text(&s->event, member(s, "type"), type, sizeof(type));
 	if (e != ERR_OK && json_is(&s->event, member(s, "error"), JSON_OBJECT))
 		return on_error(s, ev);
@@ -634,7 +638,7 @@ static enum err stream_feed(struct reply *r, struct span *in, struct buf *out)
 	enum err e = ERR_OK;
 
 	while (e == ERR_OK && r->state == REPLY_OPEN) {
-		e = sse_next(&s->sse, in, &ev);
+		e = sse_next_clean(&s->sse, in, &ev);
 		if (e == ERR_AGAIN) {
 			e = ERR_OK;
 			break;

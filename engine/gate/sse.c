@@ -27,6 +27,7 @@ void sse_init(struct sse *s, size_t event_max_bytes)
 	*s = (struct sse){.first_line = true};
 	buf_init(&s->raw, event_max_bytes);
 	buf_init(&s->joined, event_max_bytes);
+	buf_init(&s->clean, 2 * event_max_bytes);
 }
 
 /** sse_fini() - Release a reader's memory; a zeroed one is accepted */
@@ -36,6 +37,7 @@ void sse_fini(struct sse *s)
 		return;
 	buf_fini(&s->raw);
 	buf_fini(&s->joined);
+	buf_fini(&s->clean);
 }
 
 static void forget_event(struct sse *s)

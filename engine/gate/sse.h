@@ -23,11 +23,13 @@ struct sse_event {
 struct sse {
 	struct buf raw;    /* the event so far */
 	struct buf joined; /* data of an event with several data lines */
+	struct buf clean;  /* sse_clean.c: the event, written anew */
 	size_t line_at;    /* start of the open line in raw */
 	size_t name_at, name_len;
 	size_t data_at, data_len;
 	unsigned data_lines;
 	bool has_name, given, after_cr, first_line;
+	bool written_anew; /* sse_clean.c: the event before */
 };
 
 void sse_init(struct sse *s, size_t event_max_bytes);

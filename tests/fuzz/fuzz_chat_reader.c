@@ -120,4 +120,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
  * engine/gate/neutral.c engine/gate/neutral_tools.c
  * engine/gate/neutral_names.c engine/gate/reply.c engine/gate/sse.c
  * engine/base/json.c engine/base/json_text.c engine/base/jsonw.c
- * engine/base/buf.c engine/base/text.c */
+ * engine/base/buf.c engine/base/text.c
+ * engine/gate/sse_clean.c */

@@ -96,4 +96,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
  * engine/gate/chat_body.c engine/gate/chat_calls.c engine/gate/chat_edit.c
  * engine/gate/chat_common.c engine/gate/reply.c engine/gate/sse.c
  * engine/base/json.c engine/base/json_text.c engine/base/jsonw.c
- * engine/base/buf.c engine/base/text.c */
+ * engine/base/buf.c engine/base/text.c
+ * engine/gate/sse_clean.c engine/gate/lax.c */

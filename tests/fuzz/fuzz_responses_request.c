@@ -133,4 +133,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
  * engine/gate/responses_tools_read.c engine/gate/responses_walk.c
  * engine/gate/responses_write.c engine/gate/seen.c engine/gate/sse.c
  * engine/proto/attrs.c
- * engine/gate/lax.c engine/gate/routed.c */
+ * engine/gate/lax.c engine/gate/routed.c
+ * engine/gate/sse_clean.c */

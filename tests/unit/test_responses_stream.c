@@ -533,8 +533,6 @@ static void what_runs_at_the_provider_passes(void **state)
 	static const char *const items[] = {
 		"{\"type\":\"web_search_call\",\"id\":\"w\"}",
 		"{\"type\":\"mcp_call\",\"id\":\"w\"}",
-		"{\"type\":\"shell_call\",\"call_id\":\"c\",\"environment\":"
-		"{\"type\":\"container_reference\"}}",
 		"{\"type\":\"tool_search_call\",\"execution\":\"server\"}",
 		"{\"type\":\"reasoning\",\"summary\":[]}",
 		"{\"type\":\"compaction\"}",
