@@ -60,10 +60,25 @@ static bool ended_whole(const struct retry_seen *seen)
 	return seen->failure == FAILURE_NONE || seen->failure == FAILURE_HTTP;
 }
 
-/* What only a reader of bodies can see. */
+/* What only a reader of bodies can see: an error under a 200 above all. */
 static bool found_by_gate(const struct retry_seen *seen)
 {
-	return seen->gate == RETRY_ERROR_200 || seen->gate == RETRY_BROKEN;
+	switch (seen->gate) {
+	case RETRY_ERROR_200:
+	case RETRY_BROKEN:
+		return true;
+	case RETRY_HTTP_429:
+	case RETRY_HTTP_AUTH:
+	case RETRY_OVERLOADED:
+		return seen->http_status >= 200 && seen->http_status < 300;
+	case RETRY_NONE:
+	case RETRY_CONNECT:
+	case RETRY_TIMEOUT:
+	case RETRY_HTTP_5XX:
+	case RETRY_COUNT:
+		break;
+	}
+	return false;
 }
 
 /**
@@ -103,8 +118,11 @@ enum retry_health retry_health(const struct retry_seen *seen)
 	enum infer_retry kind;
 
 	if (seen->has_broker && found_by_gate(seen) &&
-	    (seen->failure == FAILURE_LOCAL || seen->http_status < 400))
-		return RETRY_ILL;
+	    (seen->failure == FAILURE_LOCAL || seen->http_status < 400)) {
+		if (seen->gate == RETRY_HTTP_AUTH)
+			return RETRY_WELL;
+		return seen->gate == RETRY_HTTP_429 ? RETRY_UNTOLD : RETRY_ILL;
+	}
 	if (!seen->has_broker || seen->failure == FAILURE_LOCAL)
 		return RETRY_UNTOLD;
 	kind = ended_whole(seen) ? class_of_status(seen->http_status)

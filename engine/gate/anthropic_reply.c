@@ -13,6 +13,7 @@
 
 #include "engine/base/jsonw.h"
 #include "engine/base/text.h"
+#include "engine/gate/anthropic_neutral.h"
 
 #define TOKENS_MAX (UINT64_C(1) << 40)
 
@@ -68,7 +69,8 @@ void anthropic_read_usage(const struct json *j, json_ref usage,
  * anthropic_read_error() - Note the provider's own error for the record
  * @j:		Document
  * @root:	{"type":"error","error":{"type","message"}}
- * @r:		upstream_error is written: "type: message", escaped
+ * @r:		upstream_error is written: "type: message", escaped, and
+ *		error_status
  */
 void anthropic_read_error(const struct json *j, json_ref root, struct reply *r)
 {
@@ -76,6 +78,8 @@ void anthropic_read_error(const struct json *j, json_ref root, struct reply *r)
 
 	buf_init(&b, 1u << 16);
 	(void)!json_string(j, json_find(j, root, "error.type"), &b);
+	(void)anthropic_error_name(anthropic_error_of(buf_span(&b)),
+				   &r->error_status);
 	if (b.len_bytes)
 		(void)!buf_put_text(&b, ": ");
 	(void)!json_string(j, json_find(j, root, "error.message"), &b);

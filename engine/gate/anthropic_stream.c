@@ -150,6 +150,7 @@ static enum err on_block_delta(struct stream *s, const struct sse_event *ev,
 
 	if (s->phase != PHASE_BLOCK || !index_is_current(s))
 		return broken(s, "a content_block_delta out of turn");
+	s->base.said = true;
 	if (!s->holding)
 		return pass(s, ev->raw, out);
 	if (!json_string_is(&s->event, member(s, "delta.type"),
@@ -243,6 +244,7 @@ static enum err on_block_stop(struct stream *s, const struct sse_event *ev,
 
 	if (s->phase != PHASE_BLOCK || !index_is_current(s))
 		return broken(s, "a content_block_stop out of turn");
+	s->base.said = true;
 	e = pass(s, ev->raw, out);
 	if (e != ERR_OK)
 		return e;

@@ -247,6 +247,23 @@ static enum err read_reason(struct chat_stream *s, json_ref reason,
 	return ERR_OK;
 }
 
+/* Whether a delta has more than a role: null and what is empty say nothing. */
+static bool says(const struct chat_stream *s, json_ref delta)
+{
+	const struct json *j = &s->event;
+
+	JSON_EACH (j, at, delta) {
+		bool empty =
+			json_is(j, at, JSON_NULL) ||
+			json_string_is(j, at, "") ||
+			(json_is(j, at, JSON_ARRAY) && json_count(j, at) == 0);
+
+		if (!empty && !json_key_is(j, at, "role"))
+			return true;
+	}
+	return false;
+}
+
 static enum err read_choice(struct chat_stream *s, json_ref at)
 {
 	const struct json *j = &s->event;
@@ -269,6 +286,7 @@ static enum err read_choice(struct chat_stream *s, json_ref at)
 	choice->seen = true;
 	if (is_set(s, content) && !json_string_is(j, content, ""))
 		choice->has_content = true;
+	s->base.said |= says(s, delta);
 	e = read_calls(s, delta, (uint32_t)number);
 	if (e != ERR_OK)
 		return e;
@@ -318,6 +336,8 @@ static enum err on_error(struct chat_stream *s, const struct chat_event *ev,
 
 	chat_error_words(&s->event, error, r->upstream_error,
 			 sizeof(r->upstream_error));
+	(void)chat_error_name(chat_error_class(&s->event, error, 0),
+			      &r->error_status);
 	buf_reset(&s->terminal);
 	e = buf_put_span(&s->terminal, ev->raw);
 	if (e == ERR_OK) {

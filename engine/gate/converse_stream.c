@@ -145,6 +145,7 @@ static enum err on_block_delta(struct stream *s,
 	json_ref input = json_get(&s->event, call, "input");
 	enum err e = enter_block(s);
 
+	s->base.said = true;
 	if (e != ERR_OK)
 		return e;
 	if (!s->holding && call != JSON_NONE)
@@ -246,6 +247,7 @@ static enum err on_block_stop(struct stream *s,
 {
 	enum err e = enter_block(s);
 
+	s->base.said = true;
 	if (e == ERR_OK)
 		e = pass(s, f->raw, out);
 	if (e != ERR_OK)
@@ -331,6 +333,7 @@ static enum err on_failure(struct stream *s, const struct eventstream_frame *f)
 		return e;
 	bedrock_note_failure(&failure, s->base.upstream_error,
 			     sizeof(s->base.upstream_error));
+	(void)bedrock_error_name(failure.error, &s->base.error_status);
 	buf_fini(&s->words);
 	s->holding = false;
 	buf_reset(&s->terminal);

@@ -155,6 +155,7 @@ static struct infer *infer_new(struct infers *s, struct http_request *r,
 	x->request = ++s->next_request;
 	x->fd = -1;
 	x->written_ns = uv_hrtime();
+	buf_init(&x->start, INFER_START_MAX_BYTES);
 	buf_init(&x->in, INFER_IN_MAX_BYTES);
 	buf_init(&x->headers, INFER_HEADERS_MAX_BYTES);
 	LIST_INSERT_HEAD(&s->list, x, next);
@@ -527,6 +528,9 @@ void infers_tick(struct infers *s, uint64_t now_ns)
 		uint64_t max_ns = state_table[x->state].max_ns;
 
 		after = LIST_NEXT(x, next);
+		if (x->start.len_bytes && now_ns > x->start_ns &&
+		    now_ns - x->start_ns >= INFER_START_MAX_NS)
+			infer_deliver_start(x);
 		/* A guest that does not read has a deadline of its own. */
 		if (x->state == INFER_STREAMING && !x->polling)
 			x->moved_ns = now_ns;

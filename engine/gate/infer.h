@@ -12,6 +12,9 @@
 #define INFER_IN_MAX_BYTES       (256u * 1024 + RESPFRAME_DATA_MAX_BYTES + 64)
 #define INFER_BUFFERED_MAX_BYTES (192u << 20) /* all responses together */
 #define INFER_PING_AFTER_NS      UINT64_C(10000000000)
+/* A stream's start, until the answer's first piece: then an error is final. */
+#define INFER_START_MAX_BYTES 16384u
+#define INFER_START_MAX_NS    UINT64_C(2000000000)
 
 struct infers;
 

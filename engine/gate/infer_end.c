@@ -64,6 +64,7 @@ void infer_forget(struct infer *x)
 	x->set->buffered_bytes -= x->charged_bytes;
 	reply_free(x->reply);
 	infer_drop_request(x);
+	buf_fini(&x->start);
 	buf_fini(&x->headers);
 	free(x->fail_text);
 	x->forgotten = true;
@@ -74,7 +75,8 @@ void infer_forget(struct infer *x)
 /** infer_charge() - Bring the session's count of buffered bytes up to date */
 void infer_charge(struct infer *x)
 {
-	size_t now = x->in.cap_bytes + x->http->out.cap_bytes;
+	size_t now =
+		x->in.cap_bytes + x->start.cap_bytes + x->http->out.cap_bytes;
 
 	if (x->reply)
 		now += x->reply->held_bytes;
@@ -102,6 +104,7 @@ void infer_start_over(struct infer *x)
 	infer_close_source(x);
 	reply_free(x->reply);
 	x->reply = NULL;
+	buf_fini(&x->start);
 	buf_reset(&x->headers);
 	x->content_type[0] = '\0';
 	x->data_at = 0;
@@ -466,13 +469,10 @@ void infer_begin_stream(struct infer *x)
 	buf_fini(&headers);
 }
 
-/** infer_deliver() - Hand bytes on; the first ones start the response */
-void infer_deliver(struct infer *x, struct span bytes)
+static void hand_on(struct infer *x, struct span bytes)
 {
 	enum err e = ERR_OK;
 
-	if (!bytes.len_bytes)
-		return;
 	if (!x->begun)
 		e = begin(x, true, NULL);
 	if (!x->handed)
@@ -483,6 +483,44 @@ void infer_deliver(struct infer *x, struct span bytes)
 		e = http_write(x->http, bytes);
 	if (e != ERR_OK)
 		http_break(x->http);
+}
+
+/** infer_deliver_start() - Hand on what waited: no attempt may follow */
+void infer_deliver_start(struct infer *x)
+{
+	if (!x->start.len_bytes)
+		return;
+	hand_on(x, buf_span(&x->start));
+	buf_fini(&x->start);
+}
+
+/*
+ * Some providers send an error only once a stream has begun. Until the
+ * answer's first piece is there its start waits, so that another attempt can
+ * be made; with that piece it goes, or when it has waited long enough.
+ */
+static bool may_wait(const struct infer *x, struct span bytes)
+{
+	const struct reply *r = x->reply;
+
+	return !x->handed && x->state != INFER_HELD && r && r->ops->streamed &&
+	       !r->said &&
+	       x->start.len_bytes + bytes.len_bytes <= INFER_START_MAX_BYTES;
+}
+
+/** infer_deliver() - Hand bytes on; the first ones start the response */
+void infer_deliver(struct infer *x, struct span bytes)
+{
+	if (may_wait(x, bytes)) {
+		if (bytes.len_bytes && !x->start.len_bytes)
+			x->start_ns = uv_hrtime();
+		if (buf_put_span(&x->start, bytes) != ERR_OK)
+			http_break(x->http);
+		return;
+	}
+	infer_deliver_start(x);
+	if (bytes.len_bytes)
+		hand_on(x, bytes);
 }
 
 /**

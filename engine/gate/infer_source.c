@@ -93,6 +93,16 @@ static enum infer_retry retry_of_status(unsigned status)
 	return status >= 500 ? RETRY_HTTP_5XX : RETRY_NONE;
 }
 
+/* An error under a 200 counts as the status does that it should have had. */
+static enum infer_retry retry_of_error_200(unsigned status)
+{
+	enum infer_retry retry = retry_of_status(status);
+
+	if (status == 0 || retry == RETRY_HTTP_5XX || retry == RETRY_TIMEOUT)
+		return RETRY_ERROR_200;
+	return retry;
+}
+
 /* The whole response is there, or the provider's own error event. */
 static void response_ended(struct infer *x)
 {
@@ -101,7 +111,7 @@ static void response_ended(struct infer *x)
 	x->retry = retry_of_status(x->http_status);
 	if (x->reply->state == REPLY_FAILED) {
 		if (x->http_status < 400)
-			x->retry = RETRY_ERROR_200;
+			x->retry = retry_of_error_200(x->reply->error_status);
 		infer_set_text(x, ERR_UPSTREAM, x->reply->error_text);
 	} else if (x->http_status >= 400) {
 		(void)snprintf(text, sizeof(text), "the provider answered %u",

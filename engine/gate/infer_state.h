@@ -51,12 +51,14 @@ struct infer {
 	bool begun;  /* the client has a status and headers */
 	bool handed; /* and something of a response: no attempt may follow */
 	bool poll_closing, forgotten; /* freed when both are settled */
-	struct buf in;                /* frames not taken yet */
-	size_t data_at;               /* bytes of the first DATA frame taken */
-	struct buf headers;           /* attrs.h texts for the guest */
-	char content_type[128];       /* the provider's */
-	unsigned http_status;         /* the provider's, or our error's */
-	bool failed;                  /* the error is ours: fail_class */
+	struct buf start;       /* of a stream that has said nothing yet */
+	uint64_t start_ns;      /* since when it waits */
+	struct buf in;          /* frames not taken yet */
+	size_t data_at;         /* bytes of the first DATA frame taken */
+	struct buf headers;     /* attrs.h texts for the guest */
+	char content_type[128]; /* the provider's */
+	unsigned http_status;   /* the provider's, or our error's */
+	bool failed;            /* the error is ours: fail_class */
 	enum error_class fail_class;
 	char *fail_text; /* see infer_fail_text(); NULL without an error */
 	enum err fail_error;
@@ -96,6 +98,7 @@ void infer_drop_request(struct infer *x);
 void infer_start_over(struct infer *x);
 void infer_begin_stream(struct infer *x);
 void infer_deliver(struct infer *x, struct span bytes);
+void infer_deliver_start(struct infer *x);
 void infer_send_end(struct infer *x);
 void infer_set_text(struct infer *x, enum err error, const char *text);
 const char *infer_fail_text(const struct infer *x);

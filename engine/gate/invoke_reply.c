@@ -44,6 +44,9 @@ static void mirror(struct stream *s)
 
 	r->call = s->inner->call;
 	r->summary = s->inner->summary;
+	r->said = s->inner->said;
+	if (s->inner->error_status)
+		r->error_status = s->inner->error_status;
 	if (s->inner->error_text)
 		r->error_text = s->inner->error_text;
 	if (s->inner->upstream_error[0])
@@ -88,19 +91,19 @@ static enum err take_failure(struct stream *s, const struct invoke_step *step)
 {
 	struct reply *r = &s->base;
 	struct buf b;
-	unsigned status;
 	enum err e = ERR_OK;
 
 	buf_init(&b, 1u << 17);
+	(void)bedrock_error_name(step->failure.error, &r->error_status);
 	bedrock_note_failure(&step->failure, r->upstream_error,
 			     sizeof(r->upstream_error));
 	buf_reset(&s->error);
 	if (e == ERR_OK && s->frames_out) {
 		e = buf_put_span(&s->error, step->raw);
 	} else if (e == ERR_OK) {
-		(void)bedrock_error_name(step->failure.error, &status);
 		e = anthropic_put_error(&b,
-					dialect_anthropic.error_type(status),
+					dialect_anthropic.error_type(
+						r->error_status),
 					step->failure.message);
 		if (e == ERR_OK)
 			e = buf_put_text(&s->error, "event: error\ndata: ");

@@ -69,7 +69,10 @@ struct reply {
 	enum reply_state state;
 	struct reply_call call;
 	struct reply_summary summary;
-	size_t held_bytes;        /* memory in use for held parts */
+	size_t held_bytes; /* memory in use for held parts */
+	bool said;         /* streamed: some of the answer was there */
+	/* The status that the provider's own error would have; 0: none. */
+	unsigned error_status;
 	const char *error_text;   /* static; why feed or end failed */
 	char upstream_error[256]; /* the provider's own words, escaped */
 	/*

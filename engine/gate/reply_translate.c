@@ -67,6 +67,9 @@ static enum err broken(struct translation *t, const char *why)
 
 static enum err put(struct translation *t, const struct neutral_event *ev)
 {
+	if (ev->kind == NEUTRAL_BLOCK_TEXT ||
+	    ev->kind == NEUTRAL_BLOCK_SIGNATURE)
+		t->base.said = true;
 	return t->writer->ops->put(t->writer, ev, t->out);
 }
 
@@ -310,6 +313,7 @@ static enum err on_error(struct translation *t, const struct neutral_event *ev)
 	e = hold_error(t, ev->error, text);
 	if (e != ERR_OK)
 		return e;
+	(void)t->client->error_name(ev->error, &t->base.error_status);
 	memcpy(t->base.upstream_error, t->reader->upstream_error,
 	       sizeof(t->base.upstream_error));
 	if (!t->base.upstream_error[0])

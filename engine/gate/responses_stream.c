@@ -484,6 +484,16 @@ static enum err put_terminal(struct stream *s, const struct sse_event *ev)
 	return e;
 }
 
+static void note_error(struct stream *s, json_ref error)
+{
+	struct reply *r = &s->base;
+
+	responses_note_error(&s->event, error, r->upstream_error,
+			     sizeof(r->upstream_error));
+	(void)responses_error_name(responses_error_class(&s->event, error, 0),
+				   &r->error_status);
+}
+
 static enum err walk_on(struct stream *s)
 {
 	enum err e = responses_walk_on(&s->walk, &s->ledger, &s->base);
@@ -518,8 +528,7 @@ static enum err on_terminal(struct stream *s, const struct sse_event *ev,
 		return broken(s, "a failed response that is called complete");
 	responses_read_summary(&s->event, response, &s->base.summary);
 	if (s->failed && responses_error_at(&s->event, response, &error))
-		responses_note_error(&s->event, error, s->base.upstream_error,
-				     sizeof(s->base.upstream_error));
+		note_error(s, error);
 	s->last = *ev;
 	s->judging = NULL;
 	responses_walk_begin(&s->walk, &s->event, response);
@@ -532,8 +541,7 @@ static enum err on_error(struct stream *s, const struct sse_event *ev)
 	enum err e;
 
 	if (responses_error_at(&s->event, JSON_ROOT, &error))
-		responses_note_error(&s->event, error, s->base.upstream_error,
-				     sizeof(s->base.upstream_error));
+		note_error(s, error);
 	free_slots(s);
 	buf_fini(&s->held);
 	buf_reset(&s->terminal);
@@ -559,6 +567,20 @@ static const struct {
 	{"response.failed", on_terminal},
 };
 
+/* What comes before the answer's first piece: empty items and parts. */
+static bool says(const char *type)
+{
+	static const char added[] = ".added";
+	const size_t len = sizeof(added) - 1, all = strlen(type);
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(event_table); i++)
+		if (event_table[i].handle == on_progress &&
+		    strcmp(type, event_table[i].type) == 0)
+			return false;
+	return all < len || strcmp(type + all - len, added) != 0;
+}
+
 static enum err dispatch(struct stream *s, const struct sse_event *ev,
 			 const char *type, struct buf *out)
 {
@@ -568,6 +590,8 @@ static enum err dispatch(struct stream *s, const struct sse_event *ev,
 		return on_error(s, ev);
 	if (s->stopped && strncmp(type, "response.", 9) == 0)
 		return broken(s, "an event behind the response's end");
+	if (strcmp(type, "response.failed") != 0)
+		s->base.said |= says(type);
 	for (i = 0; i < ARRAY_SIZE(event_table); i++)
 		if (strcmp(type, event_table[i].type) == 0)
 			return event_table[i].handle(s, ev, out);

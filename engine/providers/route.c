@@ -181,16 +181,17 @@ static enum err put_encoded(struct buf *out, struct span s)
 	return e;
 }
 
-/* A profile's name is its model's behind a prefix; other ARNs name no model. */
+/* What names no profile stays: other ARNs, and what is a path. */
 static struct span model_for(const struct provider_kind *kind,
 			     const struct provider_route *row,
 			     struct span model)
 {
 	static const char profile[] = ":inference-profile/";
 
-	if (!row->bare_model || (starts_with(model, "arn:") &&
-				 !memmem(model.data, model.len_bytes, profile,
-					 sizeof(profile) - 1)))
+	if (!row->bare_model)
+		return model;
+	if (model.len_bytes && memchr(model.data, '/', model.len_bytes) &&
+	    !memmem(model.data, model.len_bytes, profile, sizeof(profile) - 1))
 		return model;
 	return provider_model_bare(kind, model);
 }

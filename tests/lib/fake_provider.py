@@ -22,6 +22,8 @@ value that starts with "fake:" ("fake:status=429;retry-after=3"), and a line
   truncate=N         close after N bytes of the body
   error-event        an error event in mid-stream, then close, no message_stop
   error-event=first  the same as the stream's first event
+  error-event=begun  the same behind message_start, before any content
+  error-type=T       its type; overloaded_error
   reset              break the connection before the head
   echo=header|body   put the key it got into the answer
   echo-split=N       split the body around the echoed key into N-byte pieces
@@ -343,9 +345,11 @@ class Handler(BaseHTTPRequestHandler):
         events = list(self.events(body))
         gap = int(self.sw.get("gap-ms") or 0) / 1000
         for number, (name, data) in enumerate(events):
-            if number == 0 and self.sw.get("error-event") == "first":
+            if number == {"first": 0, "begun": 3}.get(
+                    self.sw.get("error-event")):
                 name = "error"
-                data = {"error": {"type": "overloaded_error",
+                data = {"error": {"type": self.sw.get("error-type") or
+                                  "overloaded_error",
                                   "message": "asked to fail at once"}}
             if number == len(events) // 2:
                 if self.sw.get("stall") == "middle":

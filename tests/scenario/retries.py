@@ -174,13 +174,43 @@ def a_broken_connection_is_tried_again():
 
 
 def an_error_before_any_output_is_tried_again():
+    """Under a 200, with the class that a proper status would have had."""
     where = session("one")
-    one.plan("error-event=first", "text=there")
-    status, _, body = ask(where, stream=True)
-    check(status == 200 and b"message_stop" in body and b"event: error" not in body,
+    for when in ("first", "begun"):
+        for name, kind in (("overloaded_error", "overloaded"),
+                           ("rate_limit_error", "http_429"),
+                           ("api_error", "error_200")):
+            what = "%s, %s" % (when, name)
+            one.plan("error-event=%s;error-type=%s" % (when, name), "text=there")
+            status, _, body = ask(where, stream=True)
+            check(status == 200 and b"message_stop" in body and
+                  b"event: error" not in body and
+                  body.count(b"event: message_start") == 1,
+                  "%s: %d %r" % (what, status, body))
+            check([d.get("kenaz.retry") for _, d in attempts(where, 2)] == [kind, None],
+                  "%s: %r" % (what, attempts(where, 2)))
+    where = session()
+    one.plan("error-event=begun;error-type=authentication_error")
+    two.plan("text=there")
+    status, _, body = ask(where, model="chain", stream=True)
+    check(status == 200 and b"message_stop" in body and len(two.got()) == 1,
           "%d %r" % (status, body))
-    check([d.get("kenaz.retry") for _, d in attempts(where, 2)] == ["error_200", None],
-          "%r" % attempts(where, 2))
+    where = session("one")
+    one.plan("error-event=begun;error-type=invalid_request_error", "text=there")
+    status, _, body = ask(where, stream=True)
+    check(b"event: error" in body and b"message_stop" not in body and
+          body.startswith(b"event: message_start"), "%r" % body)
+    check(len(one.got()) == 1, "%d requests" % len(one.got()))
+
+
+def a_start_does_not_wait_for_ever():
+    """A stream that says nothing for long goes on, and is final then."""
+    where = session("one")
+    one.plan("gap-ms=1200;error-event=begun", "text=there")
+    status, _, body = ask(where, stream=True)
+    check(status == 200 and b"event: error" in body and
+          body.startswith(b"event: message_start"), "%d %r" % (status, body))
+    check(len(one.got()) == 1, "%d requests" % len(one.got()))
 
 
 def after_output_nothing_is_tried_again():
@@ -343,7 +373,7 @@ def it_ends():
 
 
 main(failures_are_tried_again, a_broken_connection_is_tried_again,
-     an_error_before_any_output_is_tried_again,
+     an_error_before_any_output_is_tried_again, a_start_does_not_wait_for_ever,
      after_output_nothing_is_tried_again,
      the_last_failure_reaches_the_client_as_it_came,
      what_cannot_get_better_is_not_tried_again,

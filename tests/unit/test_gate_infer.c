@@ -393,6 +393,48 @@ static void a_lost_broker_is_an_error_in_the_stream(void **state)
 	close(fd);
 }
 
+/* What comes before the first piece of an answer waits for it. */
+static void an_error_behind_the_start_can_be_tried_again(void **state)
+{
+	static const char error[] =
+		"event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":"
+		"\"overloaded_error\",\"message\":\"too busy\"}}\n\n";
+	struct buf file, in, body;
+	struct msg_infer_end end;
+	int fd = driver_connect(&d), broker;
+	uint64_t request = ask(fd);
+	const uint8_t *at;
+	char byte;
+
+	(void)state;
+	read_file(ONE_TOOL, &file);
+	buf_init(&in, 1u << 20);
+	buf_init(&body, 1u << 20);
+	at = memmem(file.data, file.len_bytes, "\n\n", 2);
+	assert_non_null(at);
+	broker = driver_grant(&d, request);
+	driver_head(broker, 200, "text/event-stream");
+	driver_data(broker, span_of(file.data, (size_t)(at - file.data) + 2));
+	driver_data(broker, span_text(error));
+	driver_end(broker, ERR_OK, "");
+	end = expect_end();
+	assert_int_equal(end.error, ERR_UPSTREAM);
+	assert_int_equal(end.retry, RETRY_OVERLOADED);
+	assert_int_equal(recv(fd, &byte, 1, MSG_DONTWAIT), -1);
+	/* Nobody tries: the client gets all of it, as it came. */
+	driver_durable(&d, request, ERR_OK);
+	driver_read_until(fd, "0\r\n\r\n", &in);
+	driver_body(buf_span(&in), &body);
+	assert_true(has(&body, "event: message_start"));
+	assert_true(has(&body, error));
+	assert_false(has(&body, "message_stop"));
+	buf_fini(&file);
+	buf_fini(&in);
+	buf_fini(&body);
+	close(broker);
+	close(fd);
+}
+
 static void failures_before_the_first_byte_are_http_errors(void **state)
 {
 	static const struct {
@@ -724,6 +766,7 @@ int main(int argc, char **argv)
 		TEST(replaces_a_denied_call),
 		TEST(judges_a_plain_reply),
 		TEST(a_lost_broker_is_an_error_in_the_stream),
+		TEST(an_error_behind_the_start_can_be_tried_again),
 		TEST(failures_before_the_first_byte_are_http_errors),
 		TEST(a_provider_error_passes_with_its_wording),
 		TEST(other_content_types_are_errors),

@@ -199,6 +199,88 @@ static void stops_that_are_no_end_of_turn(void **state)
 	case_each("malformed_output", case_fails_in_translation, "malformed");
 }
 
+/* --- errors that come once a stream has begun ------------------------------
+ */
+
+static bool has_content(const char *said)
+{
+	const char *at;
+
+	for (at = strchr(said, '{'); at; at = strchr(at + 1, '{'))
+		if (at[1] != '\0' && at[1] != '}' &&
+		    strcmp(at + 1, " broken") != 0)
+			return true;
+	return false;
+}
+
+/* Nothing that was said goes unnoticed, however it comes. */
+static void says_when_it_says(const struct dialect_ops *wire,
+			      const struct dialect_ops *client,
+			      enum case_way way)
+{
+	static const char *const names[] = {"calls", "thinking"};
+	char said[CASE_SAID_MAX];
+	struct buf bytes, out;
+	struct reply *r;
+	size_t n, i;
+
+	for (n = 0; n < ARRAY_SIZE(names); n++) {
+		if (!case_exists(wire, names[n]))
+			continue;
+		case_load(wire, names[n], &bytes);
+		buf_init(&out, CASE_MAX_BYTES);
+		r = case_reply(wire, client, way);
+		assert_false(r->said);
+		for (i = 0; i < bytes.len_bytes; i++) {
+			size_t before = out.len_bytes;
+
+			if (case_feed(r, span_of(bytes.data + i, 1), &out) !=
+			    ERR_OK)
+				break;
+			if (r->said || out.len_bytes == before)
+				continue;
+			case_say(client, buf_span(&out), said);
+			if (has_content(said))
+				fail_msg(
+					"%s, %d to %d, way %d: not noticed: %s",
+					names[n], (int)wire->id,
+					(int)client->id, (int)way, said);
+		}
+		if (!r->said)
+			fail_msg("%s, %d to %d, way %d: said nothing", names[n],
+				 (int)wire->id, (int)client->id, (int)way);
+		reply_free(r);
+		buf_fini(&bytes);
+		buf_fini(&out);
+	}
+}
+
+static void fails_at_start(const struct dialect_ops *wire,
+			   const struct dialect_ops *client, enum case_way way)
+{
+	struct reply *r = case_reply(wire, client, way);
+	struct buf bytes, out;
+
+	case_load(wire, "error_at_start", &bytes);
+	buf_init(&out, CASE_MAX_BYTES);
+	assert_int_equal(case_feed(r, buf_span(&bytes), &out), ERR_OK);
+	assert_int_equal(r->state, REPLY_FAILED);
+	assert_false(r->said);
+	if (r->error_status != 429)
+		fail_msg("%d to %d, way %d: %u", (int)wire->id, (int)client->id,
+			 (int)way, r->error_status);
+	reply_free(r);
+	buf_fini(&bytes);
+	buf_fini(&out);
+}
+
+static void an_error_behind_an_empty_start(void **state)
+{
+	(void)state;
+	case_every_pair(says_when_it_says);
+	case_every_pair(fails_at_start);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -208,6 +290,7 @@ int main(void)
 		cmocka_unit_test(texts_without_a_block_start),
 		cmocka_unit_test(usage_that_comes_behind_the_stop),
 		cmocka_unit_test(stops_that_are_no_end_of_turn),
+		cmocka_unit_test(an_error_behind_an_empty_start),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
