@@ -20,6 +20,7 @@
 
 #include "engine/base/json.h"
 #include "engine/gate/anthropic_reply.h"
+#include "engine/gate/cost.h"
 #include "engine/gate/neutral_tools.h"
 #include "engine/gate/sse.h"
 #include "engine/proto/limits.h"
@@ -128,6 +129,8 @@ static enum err emit_usage(struct anthropic_reader *a, json_ref usage)
 	if (count_at(a, usage, "output_tokens_details.thinking_tokens",
 		     &u->reasoning))
 		u->reasoning_known = true;
+	if (cost_read(&a->doc, usage, &u->cost_uusd))
+		u->cost_known = true;
 	u->input = a->input + a->cache_read + a->cache_write;
 	u->cache_read = a->cache_read;
 	u->cache_write = a->cache_write;

@@ -14,6 +14,7 @@
 #include "engine/base/jsonw.h"
 #include "engine/base/text.h"
 #include "engine/gate/anthropic_neutral.h"
+#include "engine/gate/cost.h"
 
 #define TOKENS_MAX (UINT64_C(1) << 40)
 
@@ -63,6 +64,8 @@ void anthropic_read_usage(const struct json *j, json_ref usage,
 	s->output_tokens = u->output;
 	s->cache_read_tokens = u->cache_read;
 	s->cache_write_tokens = u->cache_write;
+	if (cost_read(j, usage, &s->cost_uusd))
+		s->cost_known = true;
 }
 
 /**

@@ -17,11 +17,10 @@
 
 #include "engine/base/jsonw.h"
 #include "engine/base/text.h"
+#include "engine/gate/cost.h"
 
-#define TOKENS_MAX     (UINT64_C(1) << 40)
-#define ERROR_MAX      65536u
-#define COST_MAX_UUSD  (UINT64_C(1) << 50)
-#define COST_MAX_BYTES 40u
+#define TOKENS_MAX (UINT64_C(1) << 40)
+#define ERROR_MAX  65536u
 
 /**
  * chat_is_error() - Whether a document is an error
@@ -416,51 +415,6 @@ static bool read_count(const struct json *j, json_ref usage, const char *path,
 	       ERR_OK;
 }
 
-/* A price in US dollars as JSON writes it, in millionths, rounded up. */
-static bool read_cost(struct span s, uint64_t *ret_uusd)
-{
-	uint64_t digits = 0, exponent = 0;
-	long scale = 6; /* digits times 10^scale are millionths */
-	bool point = false, rest = false, negative = false;
-	size_t i = 0;
-
-	if (s.len_bytes == 0 || s.len_bytes > COST_MAX_BYTES)
-		return false;
-	for (; i < s.len_bytes && (s.data[i] | 0x20) != 'e'; i++) {
-		if (s.data[i] == '.') {
-			point = true;
-			continue;
-		}
-		if (s.data[i] < '0' || s.data[i] > '9')
-			return false;
-		if (digits > COST_MAX_UUSD) {
-			rest |= s.data[i] != '0';
-			scale += point ? 0 : 1;
-			continue;
-		}
-		digits = 10 * digits + (uint64_t)(s.data[i] - '0');
-		scale -= point ? 1 : 0;
-	}
-	if (i < s.len_bytes && ++i < s.len_bytes &&
-	    (s.data[i] == '-' || s.data[i] == '+'))
-		negative = s.data[i++] == '-';
-	if (i < s.len_bytes &&
-	    text_parse_u64(span_of(s.data + i, s.len_bytes - i), 0, 100,
-			   &exponent) != ERR_OK)
-		return false;
-	scale += negative ? -(long)exponent : (long)exponent;
-	for (; scale > 0 && digits && digits <= COST_MAX_UUSD; scale--)
-		digits *= 10;
-	for (; scale < 0 && digits; scale++) {
-		rest |= digits % 10 != 0;
-		digits /= 10;
-	}
-	if (digits > COST_MAX_UUSD)
-		return false;
-	*ret_uusd = digits + (rest ? 1 : 0);
-	return true;
-}
-
 /**
  * chat_read_usage() - Replace what a chunk or body reports
  * @j:		Document
@@ -500,8 +454,7 @@ void chat_read_usage(const struct json *j, json_ref root,
 	if (read_count(j, usage, "completion_tokens_details.reasoning_tokens",
 		       &u->reasoning))
 		u->reasoning_known = true;
-	if (json_is(j, json_get(j, usage, "cost"), JSON_NUMBER) &&
-	    read_cost(json_raw(j, json_get(j, usage, "cost")), &u->cost_uusd))
+	if (cost_read(j, usage, &u->cost_uusd))
 		u->cost_known = true;
 }
 

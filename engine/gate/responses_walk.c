@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/gate/cost.h"
+
 #define TOKENS_MAX (UINT64_C(1) << 40)
 
 /** responses_walk_init() - Prepare for one response object */
@@ -264,6 +266,8 @@ void responses_read_usage(const struct json *j, json_ref response,
 	if (read_count(j, usage, "output_tokens_details.reasoning_tokens",
 		       &u->reasoning))
 		u->reasoning_known = true;
+	if (cost_read(j, usage, &u->cost_uusd))
+		u->cost_known = true;
 }
 
 /**
@@ -281,7 +285,9 @@ void responses_read_summary(const struct json *j, json_ref response,
 				  .input = s->input_tokens,
 				  .output = s->output_tokens,
 				  .cache_read = s->cache_read_tokens,
-				  .cache_write = s->cache_write_tokens};
+				  .cache_write = s->cache_write_tokens,
+				  .cost_known = s->cost_known,
+				  .cost_uusd = s->cost_uusd};
 
 	/* A name that does not fit is left empty: it is only reported. */
 	(void)!json_text(j, json_get(j, response, "id"), s->id, sizeof(s->id));
@@ -293,6 +299,8 @@ void responses_read_summary(const struct json *j, json_ref response,
 	s->output_tokens = u.output;
 	s->cache_read_tokens = u.cache_read;
 	s->cache_write_tokens = u.cache_write;
+	s->cost_known = u.cost_known;
+	s->cost_uusd = u.cost_uusd;
 	if (responses_status(j, response) == RESPONSES_OPEN)
 		return;
 	if (!json_is(j, reason, JSON_STRING))

@@ -54,6 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 }
 
 /* sources: engine/gate/anthropic_body.c engine/gate/anthropic_reply.c
+ * engine/gate/cost.c
  * engine/gate/anthropic_words.c
  * engine/gate/reply.c engine/base/json.c engine/base/json_text.c
  * engine/base/jsonw.c engine/base/buf.c engine/base/text.c

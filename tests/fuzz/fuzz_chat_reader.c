@@ -117,6 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 /* sources: engine/gate/chat_read.c engine/gate/chat_write.c
  * engine/gate/chat_calls.c engine/gate/chat_common.c
+ * engine/gate/cost.c
  * engine/gate/neutral.c engine/gate/neutral_tools.c
  * engine/gate/neutral_names.c engine/gate/reply.c engine/gate/sse.c
  * engine/base/json.c engine/base/json_text.c engine/base/jsonw.c

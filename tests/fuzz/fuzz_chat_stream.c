@@ -94,7 +94,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 /* sources: engine/gate/chat_stream.c engine/gate/chat_rewrite.c
  * engine/gate/chat_body.c engine/gate/chat_calls.c engine/gate/chat_edit.c
- * engine/gate/chat_common.c engine/gate/reply.c engine/gate/sse.c
+ * engine/gate/chat_common.c
+ * engine/gate/cost.c engine/gate/reply.c engine/gate/sse.c
  * engine/base/json.c engine/base/json_text.c engine/base/jsonw.c
  * engine/base/buf.c engine/base/text.c
  * engine/gate/sse_clean.c engine/gate/lax.c */

@@ -102,7 +102,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
  * engine/base/json_text.c engine/base/jsonw.c engine/base/text.c
  * engine/gate/anthropic.c engine/gate/anthropic_body.c
  * engine/gate/anthropic_content.c engine/gate/anthropic_plan.c
- * engine/gate/anthropic_reader.c engine/gate/anthropic_reply.c
+ * engine/gate/anthropic_reader.c
+ * engine/gate/cost.c engine/gate/anthropic_reply.c
  * engine/gate/anthropic_request.c engine/gate/anthropic_stream.c
  * engine/gate/anthropic_tools.c engine/gate/anthropic_wire.c
  * engine/gate/anthropic_words.c engine/gate/anthropic_writer.c

@@ -85,6 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 /* sources: engine/gate/responses_stream.c engine/gate/responses_events.c
  * engine/gate/responses_call.c engine/gate/responses_walk.c
+ * engine/gate/cost.c
  * engine/gate/responses_error.c engine/gate/responses_object.c
  * engine/gate/neutral.c engine/gate/neutral_tools.c engine/gate/neutral_names.c
  * engine/gate/reply.c engine/gate/sse.c engine/base/digest.c

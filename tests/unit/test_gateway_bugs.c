@@ -232,12 +232,24 @@ static void counts_nothing(const struct case_run *c, const void *context)
 		case_says(c, "text{Hel} stop=end_turn usage=unknown");
 }
 
+/* OpenRouter says in every dialect what it charges. */
+static void knows_the_cost(const struct case_run *c, const void *context)
+{
+	(void)context;
+	assert_int_equal(c->run.state, REPLY_DONE);
+	assert_true(c->run.summary.cost_known);
+	assert_int_equal(c->run.summary.cost_uusd, 1235);
+	if (c->way == CASE_PASSED)
+		assert_true(span_equal(buf_span(&c->run.all), c->bytes));
+}
+
 static void usage_doubled_or_made_up(void **state)
 {
 	(void)state;
 	case_each("usage_again", counts_once,
 		  "text{Hel} stop=end_turn usage=30/12 cache=5/4");
 	case_each("no_usage", counts_nothing, NULL);
+	case_each("cost", knows_the_cost, NULL);
 }
 
 /* --- 7: betas -------------------------------------------------------------
