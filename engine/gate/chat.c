@@ -135,8 +135,6 @@ enum err chat_rewrite(struct span body, const struct dialect_target *t,
 
 /* Organisation and project headers would choose who pays: not forwarded. */
 static const char *const forwarded_headers[] = {
-	"http-referer",
-	"x-title",
 	NULL,
 };
 

@@ -11,15 +11,16 @@
  */
 #include "engine/providers/tables.h"
 
-/* A name that is nobody's: it only groups requests in OpenRouter's lists. */
-#define REFERER "https://kenaz.invalid"
-#define TITLE   "Kenaz"
+/*
+ * OpenRouter lists programs by HTTP-Referer, a site of theirs. Kenaz has none,
+ * and says no other: only its name.
+ */
+#define TITLE "Kenaz"
 
 static const struct provider_header openai_headers[] = {
 	{"accept", "application/json", false},
 	{"accept-encoding", "identity", true},
 	{"content-type", "application/json", true},
-	{"http-referer", REFERER, true},
 	{"user-agent", "kenaz", true},
 	{"x-title", TITLE, true},
 };
@@ -30,7 +31,6 @@ static const struct provider_header messages_headers[] = {
 	{"anthropic-beta", NULL, false},
 	{"anthropic-version", "2023-06-01", false},
 	{"content-type", "application/json", true},
-	{"http-referer", REFERER, true},
 	{"user-agent", "kenaz", true},
 	{"x-title", TITLE, true},
 };
