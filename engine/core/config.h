@@ -91,6 +91,7 @@ struct config_provider {
 	enum route_variant variant;
 	struct config_timeouts timeouts;
 	enum http_version http;
+	bool no_stream_usage;     /* refuses stream_options.include_usage */
 	const char *proxy;        /* http://host:port, or NULL */
 	const char *proxy_secret; /* or NULL */
 	const char **models;      /* empty: any */

@@ -204,6 +204,8 @@ static void read_provider(struct conf_node *table, struct config *config,
 	to->endpoint = conf_get_text(table, "endpoint", NULL, error);
 	to->secret = conf_get_text(table, "secret", NULL, error);
 	to->allow_http = conf_get_boolean(table, "allow_http", false, error);
+	to->no_stream_usage =
+		!conf_get_boolean(table, "stream_usage", true, error);
 	to->ca_file = conf_get_text(table, "ca_file", NULL, error);
 	to->region = conf_get_text(table, "region", NULL, error);
 	config_read_transport(table,

@@ -110,7 +110,7 @@ static struct infer *infer_new(struct session *s, const struct msg_infer_ask *m)
 	i->dialect = (enum dialect)m->dialect;
 	i->route = (enum route)m->route;
 	i->stream = m->stream != 0;
-	i->asks_usage = m->asks_usage != 0;
+	i->asks_usage = (enum usage_wish)m->asks_usage;
 	i->number = 1;
 	i->now.gate_fd = i->now.body_fd = -1;
 	buf_init(&i->now.body, BODY_INLINE_MAX_BYTES);

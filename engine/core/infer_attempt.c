@@ -99,7 +99,7 @@ void infer_attempt_prepare(struct infer *i)
 		.dialect = (uint16_t)c->dialect,
 		.route = (uint16_t)c->route,
 		.model = span_text(c->model),
-		.want_usage = c->dialect == DIALECT_CHAT && i->stream,
+		.want_usage = infer_wants_usage(i),
 	};
 
 	buf_init(&betas, 2048);

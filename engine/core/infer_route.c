@@ -420,14 +420,27 @@ bool infer_route_again(struct infer *i, struct policy_decision *ret_decision)
 	return j.what == JUDGED_WELL;
 }
 
-/** infer_as_it_is() - Whether the client's own body can go on the wire */
+/** infer_wants_usage() - Whether the body shall ask for usage in the stream */
+bool infer_wants_usage(const struct infer *i)
+{
+	const struct infer_candidate *c = infer_candidate(i);
+	const struct config_provider *p =
+		config_find_provider(i->session->engine->config, c->provider);
+
+	return c->dialect == DIALECT_CHAT && i->stream && p &&
+	       !p->no_stream_usage;
+}
+
+/** infer_as_it_is() - Whether the body that came can go on the wire */
 bool infer_as_it_is(const struct infer *i)
 {
 	const struct infer_candidate *c = infer_candidate(i);
 
 	if (i->route == ROUTE_MODELS)
 		return true;
-	return c->dialect == i->dialect && c->route == i->route &&
-	       strcmp(c->model, i->model) == 0 &&
-	       (c->dialect != DIALECT_CHAT || !i->stream || i->asks_usage);
+	if (c->dialect != i->dialect || c->route != i->route ||
+	    strcmp(c->model, i->model) != 0)
+		return false;
+	return infer_wants_usage(i) ? i->asks_usage != USAGE_NOT_ASKED
+				    : i->asks_usage != USAGE_ADDED;
 }

@@ -75,7 +75,8 @@ struct infer {
 	/* What the client asked for. */
 	enum dialect dialect;
 	enum route route;
-	bool stream, asks_usage;
+	bool stream;
+	enum usage_wish asks_usage;
 	char model[MODEL_MAX_BYTES + 1];
 	struct buf features;
 	/* Who may answer, in order, and how far that got. */
@@ -115,6 +116,7 @@ bool infer_route_again(struct infer *i, struct policy_decision *ret_decision);
 bool infer_route_next(struct infer *i, size_t from, size_t *ret_at);
 void infer_route_refuse(struct infer *i, size_t from);
 bool infer_as_it_is(const struct infer *i);
+bool infer_wants_usage(const struct infer *i);
 bool infer_may_leave_provider(const struct session *s);
 
 /* infer_models.c */

@@ -36,6 +36,7 @@ static const struct edit_key {
 	{"kind", KEY_TEXT},
 	{"endpoint", KEY_TEXT},
 	{"allow_http", KEY_BOOL},
+	{"stream_usage", KEY_BOOL},
 	{"region", KEY_TEXT},
 	{"endpoint_variant", KEY_TEXT},
 	{"dialects", KEY_LIST},

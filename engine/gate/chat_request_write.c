@@ -245,7 +245,7 @@ static enum err put_request(struct chat_writing *x,
 	put_tier(x);
 	if (t->stream) {
 		jsonw_put_bool(w, "stream", true);
-		if (t->want_usage || x->r->want_usage) {
+		if (t->want_usage) {
 			jsonw_key(w, "stream_options");
 			jsonw_begin_object(w);
 			jsonw_put_bool(w, "include_usage", true);

@@ -99,6 +99,7 @@ void infer_gone(struct http_request *r)
 struct asked {
 	struct span body, headers, dropped;
 	bool first, prepared;
+	bool adds_usage; /* what the client did not ask for, for accounting */
 };
 
 static enum err send_ask(struct infer *x, const struct asked *a)
@@ -122,7 +123,9 @@ static enum err send_ask(struct infer *x, const struct asked *a)
 		.prepared = a->prepared ? 1 : 0,
 		.dropped = a->dropped,
 		.max_tokens = (uint32_t)f->max_tokens,
-		.asks_usage = f->asks_usage,
+		.asks_usage = a->adds_usage   ? USAGE_ADDED
+			      : f->asks_usage ? USAGE_ASKED
+					      : USAGE_NOT_ASKED,
 	};
 	int fd = -1;
 	enum err e = ERR_OK;
@@ -194,6 +197,24 @@ static bool inspect(struct infers *s, struct http_request *r,
 	return e == ERR_OK;
 }
 
+/*
+ * Chat completions have usage in a stream only when asked for it. Most
+ * providers are, so that the body is made before core says so; if it does not,
+ * the client's own is still there.
+ */
+static void add_usage(struct infer *x, struct asked *ask, struct buf *body)
+{
+	const struct dialect_target with_usage = {.want_usage = true};
+
+	if (x->dialect->id != DIALECT_CHAT || !x->stream ||
+	    x->facts->asks_usage || x->set->no_usage ||
+	    x->dialect->rewrite(ask->body, &with_usage, body) != ERR_OK)
+		return;
+	ask->body = buf_span(body);
+	ask->adds_usage = true;
+	x->strip_usage = true;
+}
+
 /**
  * infer_begin() - Describe a whole request to core
  * @s:		Set
@@ -207,6 +228,7 @@ void infer_begin(struct infers *s, struct http_request *r)
 			    .first = true};
 	struct request_facts *facts = NULL;
 	struct infer *x = NULL;
+	struct buf body;
 
 	if (!dialect || !dialect->inspect) {
 		infer_refuse(r, 501, "this dialect is not spoken here");
@@ -234,11 +256,14 @@ void infer_begin(struct infers *s, struct http_request *r)
 			infer_refuse(r, 529, "out of memory");
 		return;
 	}
+	buf_init(&body, BODY_MAX_BYTES);
 	ask.body = buf_span(&r->body);
+	add_usage(x, &ask, &body);
 	if (send_ask(x, &ask) != ERR_OK) {
 		infer_forget(x);
 		infer_refuse(r, 529, "the engine is overloaded");
 	}
+	buf_fini(&body);
 }
 
 static struct infer *find(struct infers *s, uint64_t request)
@@ -296,6 +321,8 @@ static enum err on_prepare(struct infers *s, struct chan_message *cm)
 		return ERR_STATE;
 	infer_enter(x, INFER_ASKED);
 	x->attempt = m.attempt;
+	if (x->dialect->id == DIALECT_CHAT && x->stream)
+		s->no_usage = !m.want_usage;
 	infer_prepared_init(&p);
 	e = infer_prepare_body(x, &m, &p);
 	ask.body = p.as_it_is ? buf_span(&x->http->body) : buf_span(&p.body);

@@ -24,6 +24,7 @@ struct infers {
 	uint32_t count, requests_max;
 	uint64_t next_request;
 	size_t buffered_bytes;
+	bool no_usage; /* the last chat stream was not to ask for usage */
 	struct seen seen;
 };
 

@@ -91,6 +91,13 @@ enum infer_retry {
 	RETRY_COUNT
 };
 
+/* Whether a streamed chat request asks for usage; infer_ask.asks_usage. */
+enum usage_wish {
+	USAGE_NOT_ASKED = 0,
+	USAGE_ASKED = 1, /* by the client, or it always comes */
+	USAGE_ADDED = 2, /* by the gate, in the body it sends */
+};
+
 /* Errors in no dialect; infer_deny.type has their names. */
 enum error_class {
 	ERROR_CLASS_INVALID,

@@ -11,6 +11,7 @@ hold for every dialect. More switches:
 
   thinking=T    reasoning before the answer
   calls=N       N parallel calls of the tool
+  no-usage      refuse chat completions with stream_options
   no-done       leave `data: [DONE]` out
   sigv4=ID:KEY  refuse Bedrock requests that are not signed with this key
 
@@ -251,6 +252,9 @@ class Models(fake_provider.Handler):
     # --- OpenAI chat completions ----------------------------------------------
 
     def chat(self, path, body):
+        if "no-usage" in self.sw and "stream_options" in body:
+            self.error(400)
+            return
         thinking, blocks, stop = self.plan(path, body)
         base = {"id": "chatcmpl-fake-%d" % self.number, "created": 1767225600,
                 "model": body.get("model", "fake")}

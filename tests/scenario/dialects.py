@@ -25,6 +25,8 @@ PROVIDERS = {
     "converse": ('kind = "bedrock"\nregion = "eu-central-1"\n'
                  'dialects = ["converse"]\nsecret = "there"', CLAUDE),
 }
+# Some servers answer 400 to stream_options.
+REFUSES_USAGE = 'kind = "byo"\ndialects = ["chat"]\nstream_usage = false'
 POLICY = """
 [[rule]]
 id = "test.no-prague"
@@ -41,7 +43,7 @@ port = int(fake.stdout.readline())
 engine = Engine(mock=True, policy=POLICY, config="".join(
     '[[provider]]\nname = "%s"\n%s\nendpoint = "http://127.0.0.1:%d"\n'
     'allow_http = true\nretries = 0\n' % (name, text, port)
-    for name, (text, _) in PROVIDERS.items()) +
+    for name, (text, _) in dict(PROVIDERS, old=(REFUSES_USAGE, "")).items()) +
     "[inference]\ncircuit_failures = 0\n").start()
 engine.set_secret("there", "key-of-dialects")
 gates = {}
@@ -95,6 +97,22 @@ def what_breaks_off_is_an_error():
             check(False, "%s, %s: %r" % (what, fault, answer.text))
 
 
+def usage_is_asked_for_unless_told_not_to():
+    where, _, _ = engine.session(provider="old")
+    gate = os.path.join(engine.runtime, "mock-" + where, "host-1024")
+    for dialect in DIALECTS:
+        for _ in range(2):
+            answer = ask(gate, dialect, "fake: no-usage;text=there")
+            check(answer.text == "there", "%s: %r" % (dialect, answer.text))
+    ask(gates["chat"], "chat", "fake: text=there")
+    for session, known in ((where, False), (gates["chat"], True)):
+        name = session if session == where else \
+            os.path.basename(os.path.dirname(session))[len("mock-"):]
+        last = engine.events(session=name, kind="response.received")[-1]
+        check(("gen_ai.usage.input_tokens" in last["attrs"]) == known,
+              "usage of %s: %r" % (name, last["attrs"]))
+
+
 def counts_are_the_providers():
     """No provider of chat completions counts: 404, in the client's words."""
     for name, (_, model) in PROVIDERS.items():
@@ -137,4 +155,5 @@ def it_ends():
 
 main(a_text_arrives_as_it_was_sent, calls_arrive_whole,
      a_denied_call_becomes_a_text_that_names_the_rule,
-     what_breaks_off_is_an_error, counts_are_the_providers, it_ends)
+     what_breaks_off_is_an_error, counts_are_the_providers,
+     usage_is_asked_for_unless_told_not_to, it_ends)

@@ -38,9 +38,10 @@ static enum err convert(const char *body, const char *kind, struct buf *out,
 {
 	struct neutral_request r;
 	const struct dialect_target t = {.kind = span_text(kind),
-					 .stream =
-						 strstr(body, "\"stream\":"
-							      "true") != NULL};
+					 .stream = strstr(body, "\"stream\":"
+								"true") != NULL,
+					 .want_usage = strstr(body, "_usage") !=
+						       NULL};
 	enum err e;
 
 	neutral_request_init(&r);

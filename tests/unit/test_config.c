@@ -74,6 +74,7 @@ static const char full[] =
 	"[[provider]]\nname = \"work\"\nkind = \"byo\"\n"
 	"endpoint = \"http://127.0.0.1:8000/v1\"\nallow_http = true\n"
 	"ca_file = \"/etc/ssl/ca.pem\"\nmodels = [\"m1\", \"m2\"]\n"
+	"stream_usage = false\n"
 	"[[provider]]\nname = \"aws\"\nkind = \"bedrock\"\n"
 	"region = \"eu-central-1\"\nsecret = \"aws\"\n"
 	"[[image]]\nname = \"dev\"\npath = \"/srv/dev\"\nmemory_mib = 2048\n"
@@ -95,6 +96,8 @@ static void test_every_key(void **state)
 	assert_ptr_equal(config_default_provider(config), work);
 	assert_string_equal(work->endpoint, "http://127.0.0.1:8000/v1");
 	assert_true(work->allow_http);
+	assert_true(work->no_stream_usage);
+	assert_false(config->providers[0].no_stream_usage);
 	assert_int_equal(work->line, 11);
 	assert_true(config_allows_model(work, span_text("m2")));
 	assert_false(config_allows_model(work, span_text("m3")));
@@ -127,7 +130,7 @@ static void test_settings_name_their_source(void **state)
 		config_setting_at(config, i, &one);
 		if (strcmp(one.name, "limits.vcpus") == 0) {
 			assert_string_equal(one.value, "2");
-			assert_string_equal(one.source, "kenaz.toml:29");
+			assert_string_equal(one.source, "kenaz.toml:30");
 			found++;
 		}
 		if (strcmp(one.name, "limits.ask_timeout_s") == 0) {

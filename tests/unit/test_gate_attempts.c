@@ -250,6 +250,80 @@ static void a_plain_body_answers_a_stream_as_one(void **state)
 	close(fd);
 }
 
+#define CHAT_BODY                                                            \
+	"{\"model\":\"m\",\"stream\":true,\"messages\":[{\"role\":\"user\"," \
+	"\"content\":\"hi\"}]}"
+
+/* Its usage is asked for at once, and kept from who did not ask. */
+static void a_chat_stream_has_its_usage_without_a_detour(void **state)
+{
+	int fd = driver_connect(&d), broker;
+	struct received r;
+	struct msg_infer_ask m;
+	struct msg_infer_end end;
+	struct buf in;
+	uint64_t request;
+
+	(void)state;
+	send_request(fd, "POST /v1/chat/completions", "", CHAT_BODY);
+	m = expect_ask(&r);
+	request = m.request;
+	assert_int_equal(m.asks_usage, USAGE_ADDED);
+	assert_true(has(m.body_inline, "\"include_usage\":true"));
+	received_fini(&r);
+	broker = grant(request, 1, DIALECT_CHAT, ROUTE_CHAT);
+	driver_head(broker, 200, "text/event-stream");
+	driver_data(broker,
+		    span_text(
+			    "data: {\"id\":\"c1\",\"model\":\"up\","
+			    "\"choices\":[{\"index\":0,\"delta\":{\"content\":"
+			    "\"Hello\"},\"finish_reason\":\"stop\"}]}\n\n"
+			    "data: {\"id\":\"c1\",\"choices\":[],\"usage\":{"
+			    "\"prompt_tokens\":3,\"completion_tokens\":2}}\n\n"
+			    "data: [DONE]\n\n"));
+	driver_end(broker, ERR_OK, "");
+	r = driver_expect(&d, MSG_INFER_END);
+	assert_int_equal(msg_infer_end_get(buf_span(&r.payload), &end), ERR_OK);
+	assert_int_equal(end.input_tokens, 3);
+	assert_int_equal(end.output_tokens, 2);
+	received_fini(&r);
+	durable(request, false);
+	buf_init(&in, 65536);
+	driver_read_until(fd, "[DONE]", &in);
+	assert_true(has(buf_span(&in), "Hello"));
+	assert_false(has(buf_span(&in), "prompt_tokens"));
+	buf_fini(&in);
+	close(broker);
+	close(fd);
+}
+
+/* A provider that refuses to be asked gets what the client sent. */
+static void a_chat_stream_goes_without_usage_too(void **state)
+{
+	int fd = driver_connect(&d), other = driver_connect(&d);
+	struct received r;
+	struct msg_infer_ask m;
+
+	(void)state;
+	send_request(fd, "POST /v1/chat/completions", "", CHAT_BODY);
+	m = expect_ask(&r);
+	received_fini(&r);
+	prepare(m.request, 1, DIALECT_CHAT, ROUTE_CHAT, "m");
+	m = expect_ask(&r);
+	assert_int_equal(m.prepared, 1);
+	assert_int_equal(m.asks_usage, USAGE_NOT_ASKED);
+	assert_true(span_is(m.body_inline, CHAT_BODY));
+	received_fini(&r);
+	/* The next one is not made in vain. */
+	send_request(other, "POST /v1/chat/completions", "", CHAT_BODY);
+	m = expect_ask(&r);
+	assert_int_equal(m.asks_usage, USAGE_NOT_ASKED);
+	assert_true(span_is(m.body_inline, CHAT_BODY));
+	received_fini(&r);
+	close(fd);
+	close(other);
+}
+
 static void what_cannot_be_said_names_its_field(void **state)
 {
 	int fd = driver_connect(&d);
@@ -445,6 +519,8 @@ int main(int argc, char **argv)
 		TEST(the_next_attempt_may_speak_another_dialect),
 		TEST(after_the_first_byte_no_attempt_follows),
 		TEST(a_plain_body_answers_a_stream_as_one),
+		TEST(a_chat_stream_has_its_usage_without_a_detour),
+		TEST(a_chat_stream_goes_without_usage_too),
 		TEST(what_cannot_be_said_names_its_field),
 		TEST(each_path_has_its_dialect),
 		TEST(a_list_of_models_is_told_in_the_clients_words),
