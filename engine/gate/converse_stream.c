@@ -448,13 +448,19 @@ static void stream_free(struct reply *r)
 	free(s);
 }
 
-/* No ping: Bedrock's streams have no event that clients are known to skip. */
+static enum err stream_ping(struct reply *r, struct buf *out)
+{
+	(void)r;
+	return eventstream_put_ping(out);
+}
+
 static const struct reply_ops stream_ops = {
 	.feed = stream_feed,
 	.end = stream_end,
 	.verdict = stream_verdict,
 	.release = stream_release,
 	.fail = stream_fail,
+	.ping = stream_ping,
 	.free = stream_free,
 	.streamed = true,
 };

@@ -404,3 +404,17 @@ enum err eventstream_put_exception(struct buf *out, const char *name,
 {
 	return put_named(out, "exception", ":exception-type", name, payload);
 }
+
+/**
+ * eventstream_put_ping() - Append a keep-alive
+ * @out:	Buffer
+ *
+ * AWS has none. An event of a kind that a service does not have is skipped by
+ * AWS's SDKs, which is how they stay compatible with newer services.
+ *
+ * Return: as eventstream_put().
+ */
+enum err eventstream_put_ping(struct buf *out)
+{
+	return eventstream_put_event(out, "ping", span_text("{}"));
+}

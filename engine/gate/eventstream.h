@@ -66,5 +66,6 @@ MUST_CHECK enum err eventstream_put_event(struct buf *out, const char *name,
 					  struct span payload);
 MUST_CHECK enum err eventstream_put_exception(struct buf *out, const char *name,
 					      struct span payload);
+MUST_CHECK enum err eventstream_put_ping(struct buf *out);
 
 #endif

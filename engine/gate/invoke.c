@@ -308,8 +308,15 @@ static void writer_free(struct neutral_writer *base)
 	free(w);
 }
 
+static enum err writer_ping(struct neutral_writer *base, struct buf *out)
+{
+	(void)base;
+	return eventstream_put_ping(out);
+}
+
 static const struct neutral_writer_ops writer_ops = {
 	.put = writer_put,
+	.ping = writer_ping,
 	.free = writer_free,
 };
 

@@ -9,7 +9,8 @@
  * InvokeModelWithResponseStream, API of 2023-09-30: a frame "chunk" carries
  * {"bytes": base64, "p": padding}, and the bytes are the JSON that Anthropic
  * sends as the data of one server-sent event. The event's name is its type.
- * Bedrock sends no pings, so none are wrapped.
+ * Bedrock sends no pings, so none are wrapped: clients would take one for an
+ * event of the answer.
  */
 #include "engine/gate/invoke_frames.h"
 

@@ -234,12 +234,12 @@ static enum err stream_fail(struct reply *r, const char *type, struct span text)
 	return e;
 }
 
-/* Bedrock's streams have no keep-alive that clients are known to skip. */
 static enum err stream_ping(struct reply *r, struct buf *out)
 {
 	struct stream *s = (struct stream *)r;
 
-	return s->frames_out ? ERR_OK : reply_ping(s->inner, out);
+	return s->frames_out ? eventstream_put_ping(out)
+			     : reply_ping(s->inner, out);
 }
 
 static void stream_free(struct reply *r)

@@ -139,7 +139,10 @@ def frames(pieces):
                 at += 4 + n + size
             if headers.get(":message-type") != "event":
                 raise Broken("exception: %r" % headers)
-            yield headers[":event-type"], json.loads(frame[12 + head:-4])
+            # AWS's SDKs skip events of a kind that they do not know.
+            if headers[":event-type"] != "ping":
+                yield headers[":event-type"], json.loads(
+                    frame[12 + head:-4])
     if buffer:
         raise Broken("half a frame")
 

@@ -478,16 +478,27 @@ static void a_list_of_models_may_come_from_core(void **state)
 /* Takes as long as the gate keeps silent: somewhat over ten seconds. */
 static void a_waiting_client_hears_of_us_and_attempts_still_follow(void **state)
 {
-	int fd = driver_connect(&d), broker;
+	int fd = driver_connect(&d), aws = driver_connect(&d), broker;
 	uint64_t request = ask(fd, "POST /v1/messages", STREAMED);
 	struct received r;
 	struct buf in;
 
 	(void)state;
 	buf_init(&in, 65536);
+	(void)ask(aws, "POST /model/m/converse-stream",
+		  "{\"messages\":[{\"role\":\"user\",\"content\":[{\"text\":"
+		  "\"hi\"}]}]}");
 	broker = grant(request, 1, DIALECT_ANTHROPIC, ROUTE_MESSAGES);
 	driver_read_until(fd, "event: ping", &in);
 	assert_true(has(buf_span(&in), "HTTP/1.1 200"));
+	buf_reset(&in);
+	driver_read_until(aws, ":event-type", &in);
+	driver_read_until(aws, "ping", &in);
+	assert_true(has(buf_span(&in), "vnd.amazon.eventstream"));
+	close(aws);
+	r = driver_expect(&d, MSG_INFER_CANCEL);
+	received_fini(&r);
+	buf_reset(&in);
 	driver_end(broker, ERR_TIMEOUT, "silent");
 	assert_int_equal(expect_end(ERR_TIMEOUT), RETRY_TIMEOUT);
 	close(broker);
