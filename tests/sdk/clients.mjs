@@ -9,7 +9,8 @@ import OpenAI from "openai";
 import Anthropic from "@anthropic-ai/sdk";
 import {
   BedrockRuntimeClient, ConverseCommand, ConverseStreamCommand,
-  InvokeModelCommand, InvokeModelWithResponseStreamCommand,
+  CountTokensCommand, InvokeModelCommand,
+  InvokeModelWithResponseStreamCommand, ResourceNotFoundException,
 } from "@aws-sdk/client-bedrock-runtime";
 import { NodeHttpHandler } from "@smithy/node-http-handler";
 
@@ -348,6 +349,37 @@ async function moduleHttp2() {
   return seen.length + " streams";
 }
 
+// --- counts of tokens ---------------------------------------------------------
+
+// A provider that cannot count: the SDK's own class for a route not there.
+async function counted(ask, missing) {
+  let tokens;
+  try {
+    tokens = await ask();
+  } catch (e) {
+    expect(e instanceof missing, "class of error", [e?.name, String(e)]);
+    return "not counted";
+  }
+  expect(tokens > 0, "tokens", tokens);
+  return "counted";
+}
+
+const messagesCount = () => counted(async () => (
+  await anthropic.messages.countTokens({
+    model, messages: [{ role: "user", content: "Hello" }],
+    system: "Be brief.",
+    tools: [{ name: "weather", input_schema: schema }] })).input_tokens,
+  Anthropic.NotFoundError);
+
+const responsesCount = () => counted(async () => (
+  await openai.responses.inputTokens.count({
+    model, input: "Hello", instructions: "Be brief." })).input_tokens,
+  OpenAI.NotFoundError);
+
+const bedrockCount = (input) => counted(async () => (
+  await bedrock.send(new CountTokensCommand({
+    modelId: bedrockModel, input }))).inputTokens, ResourceNotFoundException);
+
 const cases = {
   "chat.plain": chatPlain, "chat.stream": chatStream,
   "chat.tools": () => chatTools(false),
@@ -367,6 +399,11 @@ const cases = {
   "http1.converse.tools.stream": () => converseTools(true, bedrock1),
   "http1.invoke.plain": () => invokePlain(bedrock1),
   "http2.parallel": parallelClients, "http2.module": moduleHttp2,
+  "count.messages": messagesCount, "count.responses": responsesCount,
+  "count.converse": () => bedrockCount({ converse: { messages: [
+    { role: "user", content: [{ text: "Hello" }] }] } }),
+  "count.invoke": () => bedrockCount({ invokeModel: {
+    body: new TextEncoder().encode(claude()) } }),
   "models.list": modelsList, "models.anthropic": modelsAnthropic,
 };
 
