@@ -516,7 +516,7 @@ static void ping(struct infer *x, uint64_t now_ns)
 {
 	struct buf out;
 
-	if (!x->stream || http_pending_bytes(x->http) ||
+	if (!x->stream || http_pending_bytes(x->http) || x->start.len_bytes ||
 	    now_ns < x->written_ns ||
 	    now_ns - x->written_ns < INFER_PING_AFTER_NS)
 		return;
