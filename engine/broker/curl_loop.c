@@ -9,6 +9,10 @@
  * libcurl says which sockets and which time-out it waits for; each socket has
  * a poll handle, the time-out one timer. Finished transfers are reported
  * after libcurl has returned, so a report may remove or add transfers.
+ *
+ * An HTTP/2 connection keeps the headers it sent, keys among them, as long as
+ * it lives. When a key is withdrawn all idle connections are closed, which is
+ * done by giving up the multi handle that has them.
  */
 #include "engine/broker/curl_loop.h"
 
@@ -27,6 +31,8 @@ struct curl_loop {
 	uv_loop_t *loop;
 	CURLM *multi;
 	CURLSH *share;
+	unsigned count; /* transfers in it */
+	bool renew;     /* once that is 0 */
 	uv_timer_t timer;
 	curl_loop_done done;
 	curl_loop_turned turned;
@@ -152,6 +158,38 @@ static int on_timeout(CURLM *multi, long timeout_ms, void *context)
 	return 0;
 }
 
+static CURLM *multi_new(struct curl_loop *c)
+{
+	CURLM *multi = curl_multi_init();
+
+	if (!multi)
+		return NULL;
+	(void)curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	(void)curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, c);
+	(void)curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timeout);
+	(void)curl_multi_setopt(multi, CURLMOPT_TIMERDATA, c);
+	(void)curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS,
+				CURL_LOOP_IDLE_CONNECTIONS_MAX);
+	return multi;
+}
+
+static void renew_if_idle(struct curl_loop *c)
+{
+	CURLM *made;
+
+	if (!c->renew || c->count)
+		return;
+	made = multi_new(c);
+	if (!made) {
+		log_error("idle connections could not be closed");
+		return;
+	}
+	c->renew = false;
+	(void)curl_multi_cleanup(c->multi);
+	c->multi = made;
+	(void)uv_timer_stop(&c->timer);
+}
+
 /**
  * curl_loop_new() - Join libcurl and libuv
  * @loop:	The process's loop
@@ -170,7 +208,7 @@ enum err curl_loop_new(uv_loop_t *loop, curl_loop_done done,
 
 	if (!c)
 		return ERR_MEMORY;
-	c->multi = curl_multi_init();
+	c->multi = multi_new(c);
 	c->share = curl_share_init();
 	if (!c->multi || !c->share ||
 	    curl_share_setopt(c->share, CURLSHOPT_SHARE,
@@ -186,12 +224,6 @@ enum err curl_loop_new(uv_loop_t *loop, curl_loop_done done,
 	c->context = context;
 	(void)uv_timer_init(loop, &c->timer);
 	c->timer.data = c;
-	(void)curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-	(void)curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
-	(void)curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, on_timeout);
-	(void)curl_multi_setopt(c->multi, CURLMOPT_TIMERDATA, c);
-	(void)curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS,
-				CURL_LOOP_IDLE_CONNECTIONS_MAX);
 	*ret_loop = c;
 	return ERR_OK;
 }
@@ -209,13 +241,32 @@ enum err curl_loop_add(struct curl_loop *c, CURL *easy)
 	if (curl_easy_setopt(easy, CURLOPT_SHARE, c->share) != CURLE_OK ||
 	    curl_multi_add_handle(c->multi, easy) != CURLM_OK)
 		return ERR_MEMORY;
+	c->count++;
 	return ERR_OK;
 }
 
-/** curl_loop_remove() - Stop a transfer; its connection closes unless idle */
+/**
+ * curl_loop_remove() - Stop a transfer; its connection closes unless idle
+ * @c:		Loop
+ * @easy:	That was added; not of use any more
+ */
 void curl_loop_remove(struct curl_loop *c, CURL *easy)
 {
 	(void)curl_multi_remove_handle(c->multi, easy);
+	c->count--;
+	renew_if_idle(c);
+}
+
+/**
+ * curl_loop_forget() - Close idle connections: a key that they sent is gone
+ * @c:	Loop
+ *
+ * With transfers under way it is done when the last of them has ended.
+ */
+void curl_loop_forget(struct curl_loop *c)
+{
+	c->renew = true;
+	renew_if_idle(c);
 }
 
 /** curl_loop_resume() - Let a paused transfer go on in the next turn */

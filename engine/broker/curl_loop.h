@@ -24,6 +24,7 @@ MUST_CHECK enum err curl_loop_new(uv_loop_t *loop, curl_loop_done done,
 				  struct curl_loop **ret_loop);
 MUST_CHECK enum err curl_loop_add(struct curl_loop *c, CURL *easy);
 void curl_loop_remove(struct curl_loop *c, CURL *easy);
+void curl_loop_forget(struct curl_loop *c);
 void curl_loop_resume(struct curl_loop *c, CURL *easy);
 
 #endif

@@ -26,6 +26,7 @@
 #include "engine/broker/releases.h"
 #include "engine/broker/transfer.h"
 #include "engine/broker/upstream.h"
+#include "engine/broker/wipe_free.h"
 #include "engine/proto/child.h"
 
 struct broker {
@@ -390,6 +391,13 @@ static void on_core_closed(struct chan *c, void *context, enum err reason)
 	exit(reason == ERR_CLOSED ? 0 : 1);
 }
 
+static void on_withdrawn(void *context)
+{
+	struct broker *b = context;
+
+	curl_loop_forget(b->host.curl);
+}
+
 static void allow_locked_memory(void)
 {
 	struct rlimit limit;
@@ -427,6 +435,10 @@ int main(int argc, char **argv)
 	b.host.context = &b;
 	b.host.done = on_done;
 	b.host.gone = on_gone;
+	b.upstreams.withdrawn = on_withdrawn;
+	b.upstreams.context = &b;
+	if (!wipe_free_works())
+		log_debug("this build does not wipe freed memory");
 	e = child_begin(argc, argv, ROLE_BROKER, &b.loop, &handler, &b,
 			&b.core);
 	if (e != ERR_OK)

@@ -67,6 +67,7 @@ struct transfer {
 	uint64_t request_bytes; /* of its body */
 	bool by_proxy;
 	CURL *easy;
+	bool added;      /* to the loop */
 	unsigned issued; /* requests that libcurl wanted to send */
 	bool paused;
 	char curl_text[CURL_ERROR_SIZE];
@@ -106,7 +107,9 @@ void transfer_set_next(struct transfer *t, struct transfer *next)
 static void release_request(struct transfer *t)
 {
 	if (t->easy) {
-		curl_loop_remove(t->host->curl, t->easy);
+		if (t->added)
+			curl_loop_remove(t->host->curl, t->easy);
+		t->added = false;
 		curl_easy_cleanup(t->easy);
 		t->easy = NULL;
 	}
@@ -651,7 +654,8 @@ void transfer_start(struct transfer *t)
 	t->state = RUNNING;
 	t->active_ns = t->sent_ns = uv_hrtime();
 	arm_timer(t);
-	if (curl_loop_add(t->host->curl, t->easy) != ERR_OK)
+	t->added = curl_loop_add(t->host->curl, t->easy) == ERR_OK;
+	if (!t->added)
 		finish(t, ERR_MEMORY, "out of memory");
 }
 

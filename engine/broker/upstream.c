@@ -56,6 +56,13 @@ static void forget_credentials(struct upstream *up)
 	up->problem = NULL;
 }
 
+/* Connections may keep what was sent over them. */
+static void tell_withdrawn(const struct upstreams *u)
+{
+	if (u->withdrawn)
+		u->withdrawn(u->context);
+}
+
 static void load_credentials(struct upstream *up, const struct vault *vault)
 {
 	const struct vault_record *record;
@@ -251,6 +258,7 @@ enum err upstreams_set(struct upstreams *u, const struct msg_provider_set *m,
 	if (old) {
 		forget_credentials(old);
 		buf_fini(&old->ca_pem);
+		tell_withdrawn(u);
 	} else {
 		old = &u->items[u->count++];
 	}
@@ -273,6 +281,7 @@ void upstreams_remove(struct upstreams *u, struct span name)
 	buf_fini(&old->ca_pem);
 	*old = u->items[--u->count];
 	u->items[u->count] = (struct upstream){0};
+	tell_withdrawn(u);
 }
 
 /**
@@ -290,6 +299,7 @@ void upstreams_refresh(struct upstreams *u, const struct vault *vault,
 		if (span_is(secret, u->items[i].secret) ||
 		    span_is(secret, u->items[i].proxy_secret))
 			load_credentials(&u->items[i], vault);
+	tell_withdrawn(u);
 }
 
 /** upstreams_reload() - The vault was opened: load every secret that is used */

@@ -48,6 +48,9 @@ struct upstream {
 struct upstreams {
 	struct upstream items[UPSTREAMS_MAX];
 	size_t count;
+	/* A key is no longer in use; or NULL. */
+	void (*withdrawn)(void *context);
+	void *context;
 };
 
 void upstreams_remove(struct upstreams *u, struct span name);

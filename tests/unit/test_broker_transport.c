@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -330,6 +331,96 @@ static void test_http2_connections_end(void **state)
 	broker_rig_free(r);
 }
 
+/* How often a text lies in a program's memory; -1: it cannot be looked at. */
+static long count_in_memory(pid_t pid, const char *text)
+{
+	static char piece[1 << 20];
+	unsigned long from, to;
+	char path[64], line[512];
+	FILE *maps;
+	long count = 0;
+	int mem;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
+	mem = open(path, O_RDONLY | O_CLOEXEC);
+	(void)snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	maps = fopen(path, "re");
+	if (mem < 0 || !maps)
+		return -1;
+	while (fgets(line, sizeof(line), maps)) {
+		char *end;
+
+		from = strtoul(line, &end, 16);
+		to = strtoul(end + 1, &end, 16);
+		while (end[1] == 'r' && from < to) {
+			size_t want = to - from < sizeof(piece) ? to - from
+								: sizeof(piece);
+			ssize_t n = pread(mem, piece, want, (off_t)from);
+			char *at = piece;
+
+			while (n > 0 &&
+			       (at = memmem(at, (size_t)(piece + n - at), text,
+					    strlen(text)))) {
+				count++;
+				at++;
+			}
+			if (n <= 0 || from + (size_t)n >= to)
+				break;
+			from += (size_t)n - strlen(text);
+		}
+	}
+	(void)fclose(maps);
+	(void)close(mem);
+	return count;
+}
+
+/* A connection of HTTP/2 keeps its headers; what was freed is overwritten. */
+static void test_a_removed_key_is_nowhere(void **state)
+{
+	const char *const h2[] = {"tests/lib/fake_upstream.py", "h2", "--tls",
+				  in_folder("server.pem"), NULL};
+	struct broker_rig *r = broker_rig_new("", NULL);
+	struct msg_secret_remove remove = {.request = 11,
+					   .name = span_text("test")};
+	struct broker_plan p = {0};
+	struct rig_provider server;
+
+	(void)state;
+#if defined(__SANITIZE_ADDRESS__)
+	/* What it frees stays as it was. */
+	broker_rig_free(r);
+	skip();
+#endif
+	if (count_in_memory(r->broker, KEY) < 0) {
+		broker_rig_free(r);
+		skip();
+	}
+	for (int turn = 0; turn < 2; turn++) {
+		start(r, &server, h2);
+		set_tls(r, &server, turn ? HTTP_VERSION_1_1 : HTTP_VERSION_AUTO,
+			"ca.pem");
+		for (int i = 0; i < 3; i++) {
+			run(r, &p);
+			expect_ok(r);
+		}
+		assert_true(count_in_memory(r->broker, KEY) > 0);
+		r->secrets = 0;
+		assert_int_equal(chan_send_secret_remove(r->core, &remove, NULL,
+							 0),
+				 ERR_OK);
+		assert_true(rig_wait(&r->loop, broker_rig_has_secret, r));
+		assert_int_equal(r->secret_error, ERR_OK);
+		assert_int_equal(count_in_memory(r->broker, KEY), 0);
+		run(r, &p);
+		assert_int_equal(r->outcome.error, ERR_NOT_FOUND);
+		broker_rig_set_secret_named(r, "test", KEY);
+		run(r, &p);
+		expect_ok(r);
+		rig_provider_stop(&server);
+	}
+	broker_rig_free(r);
+}
+
 static void test_private_ca(void **state)
 {
 	const char *const h2[] = {"tests/lib/fake_upstream.py", "h2", "--tls",
@@ -597,6 +688,7 @@ int main(void)
 		cmocka_unit_test(test_connections_are_used_again),
 		cmocka_unit_test(test_http2),
 		cmocka_unit_test(test_http2_connections_end),
+		cmocka_unit_test(test_a_removed_key_is_nowhere),
 		cmocka_unit_test(test_private_ca),
 		cmocka_unit_test(test_proxy),
 		cmocka_unit_test(test_proxy_refuses),
