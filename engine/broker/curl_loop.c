@@ -10,6 +10,10 @@
  * a poll handle, the time-out one timer. Finished transfers are reported
  * after libcurl has returned, so a report may remove or add transfers.
  *
+ * A connection carries one request at a time, also of HTTP/2. libcurl stops
+ * reading a connection of which one stream is paused, and with it all others:
+ * a guest that does not read would stop other sessions.
+ *
  * An HTTP/2 connection keeps the headers it sent, keys among them, as long as
  * it lives. When a key is withdrawn all idle connections are closed, which is
  * done by giving up the multi handle that has them.
@@ -168,6 +172,8 @@ static CURLM *multi_new(struct curl_loop *c)
 	(void)curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, c);
 	(void)curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timeout);
 	(void)curl_multi_setopt(multi, CURLMOPT_TIMERDATA, c);
+	(void)curl_multi_setopt(multi, CURLMOPT_PIPELINING,
+				(long)CURLPIPE_NOTHING);
 	(void)curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS,
 				CURL_LOOP_IDLE_CONNECTIONS_MAX);
 	return multi;

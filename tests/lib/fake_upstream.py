@@ -11,7 +11,8 @@ is a JSON line of --record, as with fake_provider.py.
   silent   takes connections and says nothing
   h2       a server of HTTP/2 and HTTP/1.1 over TLS (--tls PEM), told apart by
            ALPN; --goaway N ends each connection after N streams, --reset
-           resets every stream
+           resets every stream, --large N answers the first of all
+           with N bytes, as far as its client takes them
   any      answers every request, by turns with a good answer, a refusal and
            a redirect (200, 429, 302), with headers that nobody may see among
            them and the key that it got in the body
@@ -142,8 +143,13 @@ def serve_h2(conn, options, recorder, number):
         h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
     h.initiate_connection()
     conn.sendall(h.data_to_send())
-    streams = 0
+    streams, left = 0, 0
     while True:
+        while left and h.local_flow_control_window(first):
+            size = min(left, h.local_flow_control_window(first), 16384)
+            h.send_data(first, b"a" * size, end_stream=size == left)
+            left -= size
+            conn.sendall(h.data_to_send())
         data = conn.recv(65536)
         if not data:
             return
@@ -164,6 +170,9 @@ def serve_h2(conn, options, recorder, number):
             h.send_headers(event.stream_id,
                            [(":status", "200"),
                             ("content-type", "application/json")])
+            if options.large and number == 1 and streams == 1:
+                first, left = event.stream_id, options.large
+                continue
             h.send_data(event.stream_id, ANSWER, end_stream=True)
             if options.goaway and streams >= options.goaway:
                 h.close_connection()
@@ -303,6 +312,7 @@ def main():
     parser.add_argument("--hang", action="store_true")
     parser.add_argument("--goaway", type=int, metavar="N")
     parser.add_argument("--reset", action="store_true")
+    parser.add_argument("--large", type=int, metavar="N")
     options = parser.parse_args()
     if options.mode == "h2":
         need_h2()

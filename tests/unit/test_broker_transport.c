@@ -331,6 +331,39 @@ static void test_http2_connections_end(void **state)
 	broker_rig_free(r);
 }
 
+/* Sessions share connections; one that does not read must not stop others. */
+static void test_a_slow_reader_stops_nobody_else(void **state)
+{
+	const char *const h2[] = {"tests/lib/fake_upstream.py",
+				  "h2",
+				  "--tls",
+				  in_folder("server.pem"),
+				  "--large",
+				  "16777216",
+				  NULL};
+	struct broker_rig *r = broker_rig_new("", NULL);
+	struct broker_plan p = {.keep = true};
+	struct rig_provider server;
+	int slow;
+
+	(void)state;
+	start(r, &server, h2);
+	set_tls(r, &server, HTTP_VERSION_AUTO, "ca.pem");
+	broker_rig_forget(r);
+	broker_rig_send_grant(r, &p, false);
+	assert_true(rig_wait(&r->loop, broker_rig_has_data, r));
+	slow = r->stream;
+	r->stream = -1;
+	for (int i = 0; i < 5; i++) {
+		run(r, &p);
+		expect_ok(r);
+		assert_true(broker_rig_body_holds(r, "hello"));
+	}
+	(void)close(slow);
+	rig_provider_stop(&server);
+	broker_rig_free(r);
+}
+
 /* How often a text lies in a program's memory; -1: it cannot be looked at. */
 static long count_in_memory(pid_t pid, const char *text)
 {
@@ -688,6 +721,7 @@ int main(void)
 		cmocka_unit_test(test_connections_are_used_again),
 		cmocka_unit_test(test_http2),
 		cmocka_unit_test(test_http2_connections_end),
+		cmocka_unit_test(test_a_slow_reader_stops_nobody_else),
 		cmocka_unit_test(test_a_removed_key_is_nowhere),
 		cmocka_unit_test(test_private_ca),
 		cmocka_unit_test(test_proxy),
