@@ -118,6 +118,7 @@ static struct infer *infer_new(struct session *s, const struct msg_infer_ask *m)
 	LIST_INSERT_HEAD(&s->infers, i, next);
 	s->n_infers++;
 	if (span_copy_text(m->model, i->model, sizeof(i->model)) == ERR_OK &&
+	i->begun_ns = engine_now_ns();
 	    buf_put_span(&i->features, m->features) == ERR_OK)
 		return i;
 	infer_free(i);

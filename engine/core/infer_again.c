@@ -110,6 +110,12 @@ static void begin_next(struct infer *i)
 	size_t next;
 
 	if (infer_route_next(i, i->at, &next)) {
+	/* limits.request_s is for all attempts together. */
+	if (engine_now_ns() + a->plan.delay_ns >=
+	    i->begun_ns +
+		    (uint64_t)i->session->engine->config->limits.request_s *
+			    1000000000ull)
+		a->plan.step = RETRY_STOP;
 		if (next != i->at)
 			i->tries = 0;
 		i->at = next;

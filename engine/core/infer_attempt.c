@@ -160,6 +160,16 @@ static void on_intent_durable(void *context, struct audit_outcome *o)
 	infer_maybe_finish(i);
 }
 
+/* What limits.request_s leaves to this attempt; 0 would be no limit. */
+static uint64_t time_left_ns(const struct infer *i)
+{
+	uint64_t most = (uint64_t)i->session->engine->config->limits.request_s *
+			1000000000ull;
+	uint64_t spent = engine_now_ns() - i->begun_ns;
+
+	return spent < most ? most - spent : 1;
+}
+
 static enum err send_grant(struct infer *i, const struct msg_infer_ask *m,
 			   int *body_fd, const uint8_t *header_digest)
 {
@@ -175,9 +185,7 @@ static enum err send_grant(struct infer *i, const struct msg_infer_ask *m,
 			      .body_inline = m->body_inline,
 			      .has_stream = 1,
 			      .keep_body = 1,
-			      .total_timeout_ns = (uint64_t)s->engine->config
-							  ->limits.request_s *
-						  1000000000ull,
+			      .total_timeout_ns = time_left_ns(i),
 			      .response_max_bytes = RESPONSE_MAX_BYTES};
 	int pair[2], fds[2];
 	size_t n = 1;

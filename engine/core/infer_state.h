@@ -82,8 +82,9 @@ struct infer {
 	/* Who may answer, in order, and how far that got. */
 	struct infer_candidate *chain; /* chain_count of them */
 	size_t chain_count, at;
-	uint16_t number;  /* of the attempt, from 1 */
-	uint32_t tries;   /* of the present candidate */
+	uint16_t number; /* of the attempt, from 1 */
+	uint32_t tries;  /* of the present candidate */
+	uint64_t begun_ns;
 	uint64_t due_ns;  /* while INFER_WAITING */
 	uint32_t omitted; /* of a list of models: what had no room */
 	struct infer_attempt now;

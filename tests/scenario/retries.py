@@ -73,11 +73,15 @@ retry_max_ms = 80
 retry_after_max_s = 2
 circuit_failures = 4
 circuit_open_s = 2
+
+[limits]
+request_s = 7
 """ + PROVIDER % ("one", one.port, "") \
     + PROVIDER % ("two", two.port, "") \
     + PROVIDER % ("gone", free_port(), "") \
     + PROVIDER % ("chained", one.port, 'fallback = ["two"]\nretries = 0') \
     + PROVIDER % ("circuit", one.port, "retries = 0") \
+    + PROVIDER % ("patient", one.port, "retries = 16") \
     + """
 [[alias]]
 name = "fast"
@@ -348,6 +352,14 @@ def a_client_that_leaves_ends_the_waiting():
     s = socket.socket(socket.AF_UNIX)
     s.connect(os.path.join(engine.runtime, "mock-" + where, "host-1024"))
     body = json.dumps({"model": "left", "max_tokens": 5, "messages": [
+def all_attempts_together_have_an_end():
+    where = session("patient")
+    one.plan("status=429;retry-after=2")
+    status, _, body = ask(where)
+    check(status == 429 and b"asked to fail" in body, "%d %r" % (status, body))
+    check(2 <= len(one.got()) <= 4, "%d requests in 7 s" % len(one.got()))
+
+
         {"role": "user", "content": "x"}]}).encode()
     s.sendall(b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
               b"Content-Type: application/json\r\n\r\n" % len(body) + body)
@@ -383,3 +395,4 @@ main(failures_are_tried_again, a_broken_connection_is_tried_again,
      a_key_that_is_refused_passes_to_the_next, a_denied_candidate_is_passed_over,
      a_provider_that_keeps_failing_is_left_alone,
      a_client_that_leaves_ends_the_waiting, it_ends)
+     all_attempts_together_have_an_end,
