@@ -9,6 +9,11 @@
  * closed -> open after so many failures in a row within the window -> half open
  * once the time is over: one request goes through -> closed when that was well,
  * open again when it was not.
+ *
+ * Some failures are a request's own fault: what makes a provider answer 500,
+ * or a captured gate's mere word. So where there are several sessions, one can
+ * bring about half of the failures at most that close a provider to all. Who
+ * has as many as that takes alone is held back alone.
  */
 #include "engine/core/circuit.h"
 
@@ -67,12 +72,18 @@ struct circuit *circuit_of(struct circuits *set, const char *provider)
 /**
  * circuit_admits() - Whether a request may go to the provider now
  * @c:			Circuit, or NULL: it may
+ * @who:		As circuit_report() was told
  * @now_ns:		Monotonic clock
  * @ret_wait_ns:	When not: how long at least; always written
  */
-bool circuit_admits(struct circuit *c, uint64_t now_ns, uint64_t *ret_wait_ns)
+bool circuit_admits(struct circuit *c, uint64_t who, uint64_t now_ns,
+		    uint64_t *ret_wait_ns)
 {
 	*ret_wait_ns = 0;
+	if (c && who && who == c->held_who && now_ns < c->held_until_ns) {
+		*ret_wait_ns = c->held_until_ns - now_ns;
+		return false;
+	}
 	if (!c || c->state == CIRCUIT_CLOSED)
 		return true;
 	if (c->state == CIRCUIT_OPEN && now_ns < c->until_ns) {
@@ -106,23 +117,56 @@ void circuit_withdraw(struct circuit *c, bool probe)
 		c->probing = false;
 }
 
-static bool too_many(struct circuit *c, const struct circuit_rules *rules,
-		     uint64_t now_ns)
+static void add_failure(struct circuit *c, uint64_t window_ns, uint64_t who,
+			uint64_t now_ns)
 {
-	uint64_t window_ns = rules->window_s * NS_PER_S;
 	uint32_t i, kept = 0;
 
-	for (i = 0; i < c->failed_count; i++)
-		if (now_ns - c->failed_ns[i] <= window_ns)
-			c->failed_ns[kept++] = c->failed_ns[i];
-	if (kept == CIRCUIT_FAILURES_MAX) {
-		memmove(c->failed_ns, c->failed_ns + 1,
-			(kept - 1) * sizeof(c->failed_ns[0]));
-		kept--;
+	for (i = 0; i < c->failed_count; i++) {
+		if (now_ns - c->failed_ns[i] > window_ns)
+			continue;
+		c->failed_ns[kept] = c->failed_ns[i];
+		c->failed_who[kept++] = c->failed_who[i];
 	}
-	c->failed_ns[kept++] = now_ns;
+	if (kept == CIRCUIT_FAILURES_MAX) {
+		kept--;
+		memmove(c->failed_ns, c->failed_ns + 1,
+			kept * sizeof(c->failed_ns[0]));
+		memmove(c->failed_who, c->failed_who + 1,
+			kept * sizeof(c->failed_who[0]));
+	}
+	c->failed_ns[kept] = now_ns;
+	c->failed_who[kept++] = who;
 	c->failed_count = kept;
-	return kept >= rules->failures;
+}
+
+/* How many are one session's, of the first so many. */
+static uint32_t failures_of(const struct circuit *c, uint64_t who,
+			    uint32_t among)
+{
+	uint32_t i, count = 0;
+
+	for (i = 0; i < among; i++)
+		count += c->failed_who[i] == who;
+	return count;
+}
+
+static bool too_many(struct circuit *c, const struct circuit_rules *rules,
+		     uint64_t who, uint64_t now_ns)
+{
+	uint32_t most = (rules->failures + 1) / 2, i, counted = 0;
+
+	add_failure(c, rules->window_s * NS_PER_S, who, now_ns);
+	for (i = 0; i < c->failed_count; i++)
+		counted += c->failed_who[i] == 0 ||
+			   failures_of(c, c->failed_who[i], i) < most;
+	if (counted >= rules->failures)
+		return true;
+	if (who && failures_of(c, who, c->failed_count) >= rules->failures) {
+		c->held_who = who;
+		c->held_until_ns = now_ns + rules->open_s * NS_PER_S;
+	}
+	return false;
 }
 
 /**
@@ -131,6 +175,8 @@ static bool too_many(struct circuit *c, const struct circuit_rules *rules,
  * @rules:	Numbers from kenaz.toml
  * @well:	The provider answered as it should
  * @probe:	What circuit_begin() returned
+ * @who:	Whose request it was; 0 where no other could suffer from it, or
+ *		where a request cannot bring such a failure about
  * @now_ns:	Monotonic clock
  *
  * Requests that began before the circuit opened change nothing.
@@ -138,7 +184,7 @@ static bool too_many(struct circuit *c, const struct circuit_rules *rules,
  * Return: whether the state is another one now.
  */
 bool circuit_report(struct circuit *c, const struct circuit_rules *rules,
-		    bool well, bool probe, uint64_t now_ns)
+		    bool well, bool probe, uint64_t who, uint64_t now_ns)
 {
 	if (!c)
 		return false;
@@ -158,7 +204,7 @@ bool circuit_report(struct circuit *c, const struct circuit_rules *rules,
 		c->failed_count = 0;
 		return changed;
 	}
-	if ((!probe && !too_many(c, rules, now_ns)))
+	if (!probe && !too_many(c, rules, who, now_ns))
 		return false;
 	c->state = CIRCUIT_OPEN;
 	c->until_ns = now_ns + rules->open_s * NS_PER_S;

@@ -26,9 +26,11 @@ struct circuit {
 	enum circuit_state state;
 	bool probing; /* half open: one is on its way */
 	uint64_t failed_ns[CIRCUIT_FAILURES_MAX]; /* the latest ones */
+	uint64_t failed_who[CIRCUIT_FAILURES_MAX];
 	uint32_t failed_count;
-	uint64_t until_ns; /* open until then */
-	uint64_t opened;   /* how often */
+	uint64_t held_who, held_until_ns; /* refused alone */
+	uint64_t until_ns;                /* open until then */
+	uint64_t opened;                  /* how often */
 };
 
 struct circuits {
@@ -39,10 +41,11 @@ struct circuits {
 struct circuit *circuit_of(struct circuits *set, const char *provider);
 const struct circuit *circuit_find(const struct circuits *set,
 				   const char *provider);
-bool circuit_admits(struct circuit *c, uint64_t now_ns, uint64_t *ret_wait_ns);
+bool circuit_admits(struct circuit *c, uint64_t who, uint64_t now_ns,
+		    uint64_t *ret_wait_ns);
 bool circuit_begin(struct circuit *c);
 bool circuit_report(struct circuit *c, const struct circuit_rules *rules,
-		    bool well, bool probe, uint64_t now_ns);
+		    bool well, bool probe, uint64_t who, uint64_t now_ns);
 void circuit_withdraw(struct circuit *c, bool probe);
 const char *circuit_state_text(enum circuit_state state);
 

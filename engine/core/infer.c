@@ -53,6 +53,12 @@ const struct infer_candidate *infer_candidate(const struct infer *i)
 	return &i->chain[i->at];
 }
 
+/** infer_who() - Whose request it is, for the provider's circuit */
+uint64_t infer_who(const struct infer *i)
+{
+	return (uint64_t)(uintptr_t)i->session;
+}
+
 static struct infer *find(struct session *s, uint64_t request)
 {
 	struct infer *i;
@@ -112,13 +118,13 @@ static struct infer *infer_new(struct session *s, const struct msg_infer_ask *m)
 	i->stream = m->stream != 0;
 	i->asks_usage = (enum usage_wish)m->asks_usage;
 	i->number = 1;
+	i->begun_ns = engine_now_ns();
 	i->now.gate_fd = i->now.body_fd = -1;
 	buf_init(&i->now.body, BODY_INLINE_MAX_BYTES);
 	buf_init(&i->features, 4096);
 	LIST_INSERT_HEAD(&s->infers, i, next);
 	s->n_infers++;
 	if (span_copy_text(m->model, i->model, sizeof(i->model)) == ERR_OK &&
-	i->begun_ns = engine_now_ns();
 	    buf_put_span(&i->features, m->features) == ERR_OK)
 		return i;
 	infer_free(i);

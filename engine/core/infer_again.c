@@ -57,6 +57,18 @@ static void note_circuit(struct engine *e, const struct circuit *c)
 	buf_fini(&b);
 }
 
+/* No request can make a provider unreachable. */
+static uint64_t suspect(const struct infer *i)
+{
+	enum transfer_failure failure = i->now.seen.failure;
+
+	if (sessions_live(i->session->engine) < 2 ||
+	    failure == FAILURE_CONNECT || failure == FAILURE_TLS ||
+	    failure == FAILURE_TIMEOUT_CONNECT)
+		return 0;
+	return infer_who(i);
+}
+
 static void report_health(struct infer *i)
 {
 	struct engine *e = i->session->engine;
@@ -71,7 +83,7 @@ static void report_health(struct infer *i)
 	if (health == RETRY_UNTOLD)
 		circuit_withdraw(c, i->now.probe);
 	else if (circuit_report(c, &rules, health == RETRY_WELL, i->now.probe,
-				engine_now_ns()))
+				suspect(i), engine_now_ns()))
 		note_circuit(e, c);
 	i->now.probe = false;
 }
@@ -98,6 +110,12 @@ void infer_plan(struct infer *i)
 	has_next = infer_route_next(i, i->at + 1, &next);
 	a->plan = retry_plan(&a->seen, i->tries, has_next, &rules,
 			     randombytes_random());
+	/* limits.request_s is for all attempts together. */
+	if (engine_now_ns() + a->plan.delay_ns >=
+	    i->begun_ns +
+		    (uint64_t)i->session->engine->config->limits.request_s *
+			    1000000000ull)
+		a->plan.step = RETRY_STOP;
 	/* Whom it failed too often is asked no more, if there is another. */
 	if (a->plan.step == RETRY_SAME && !infer_route_next(i, i->at, &next))
 		a->plan.step = RETRY_STOP;
@@ -110,12 +128,6 @@ static void begin_next(struct infer *i)
 	size_t next;
 
 	if (infer_route_next(i, i->at, &next)) {
-	/* limits.request_s is for all attempts together. */
-	if (engine_now_ns() + a->plan.delay_ns >=
-	    i->begun_ns +
-		    (uint64_t)i->session->engine->config->limits.request_s *
-			    1000000000ull)
-		a->plan.step = RETRY_STOP;
 		if (next != i->at)
 			i->tries = 0;
 		i->at = next;

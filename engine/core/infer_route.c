@@ -212,7 +212,7 @@ static void judge(const struct infer *i, const struct infer_candidate *c,
 		j->what =
 			i->route == ROUTE_MODELS ? JUDGED_WELL : JUDGED_NO_WAY;
 	else if (!circuit_admits(circuit_of(&s->engine->circuits, c->provider),
-				 engine_now_ns(), &j->wait_ns))
+				 infer_who(i), engine_now_ns(), &j->wait_ns))
 		j->what = JUDGED_OPEN;
 	else
 		j->what = JUDGED_WELL;

@@ -101,6 +101,7 @@ struct infer_denial {
 /* infer.c */
 void infer_free(struct infer *i);
 const struct infer_candidate *infer_candidate(const struct infer *i);
+uint64_t infer_who(const struct infer *i);
 
 /* infer_deny.c */
 void infer_deny(struct session *s, uint64_t request,

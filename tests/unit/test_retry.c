@@ -171,7 +171,7 @@ static const struct circuit_rules circuit_rules = {3, 10, 5};
 
 static bool fail_at(struct circuit *c, uint64_t now_ns)
 {
-	return circuit_report(c, &circuit_rules, false, false, now_ns);
+	return circuit_report(c, &circuit_rules, false, false, 0, now_ns);
 }
 
 static void a_circuit_opens_probes_and_closes(void **state)
@@ -183,25 +183,25 @@ static void a_circuit_opens_probes_and_closes(void **state)
 	(void)state;
 	assert_false(fail_at(c, 1 * S));
 	assert_false(fail_at(c, 2 * S));
-	assert_true(circuit_admits(c, 2 * S, &wait_ns));
+	assert_true(circuit_admits(c, 0, 2 * S, &wait_ns));
 	assert_true(fail_at(c, 3 * S));
-	assert_false(circuit_admits(c, 4 * S, &wait_ns));
+	assert_false(circuit_admits(c, 0, 4 * S, &wait_ns));
 	assert_int_equal(wait_ns, 4 * S);
 	/* What began before it opened changes nothing. */
-	assert_false(circuit_report(c, &circuit_rules, true, false, 4 * S));
-	assert_true(circuit_admits(c, 8 * S, &wait_ns));
+	assert_false(circuit_report(c, &circuit_rules, true, false, 0, 4 * S));
+	assert_true(circuit_admits(c, 0, 8 * S, &wait_ns));
 	assert_true(circuit_begin(c));
 	assert_int_equal(c->state, CIRCUIT_HALF_OPEN);
-	assert_false(circuit_admits(c, 8 * S, &wait_ns));
-	assert_true(circuit_report(c, &circuit_rules, false, true, 9 * S));
+	assert_false(circuit_admits(c, 0, 8 * S, &wait_ns));
+	assert_true(circuit_report(c, &circuit_rules, false, true, 0, 9 * S));
 	assert_int_equal(c->state, CIRCUIT_OPEN);
 	assert_int_equal(c->opened, 2);
-	assert_true(circuit_admits(c, 14 * S, &wait_ns));
+	assert_true(circuit_admits(c, 0, 14 * S, &wait_ns));
 	assert_true(circuit_begin(c));
 	circuit_withdraw(c, true);
-	assert_true(circuit_admits(c, 14 * S, &wait_ns));
+	assert_true(circuit_admits(c, 0, 14 * S, &wait_ns));
 	assert_true(circuit_begin(c));
-	assert_true(circuit_report(c, &circuit_rules, true, true, 15 * S));
+	assert_true(circuit_report(c, &circuit_rules, true, true, 0, 15 * S));
 	assert_int_equal(c->state, CIRCUIT_CLOSED);
 	assert_ptr_equal(circuit_find(&set, "p"), c);
 	assert_null(circuit_find(&set, "q"));
@@ -217,14 +217,42 @@ static void old_failures_and_successes_keep_it_closed(void **state)
 	(void)state;
 	for (i = 0; i < 200; i++)
 		assert_false(fail_at(c, i * 6 * S));
-	assert_false(circuit_report(c, &circuit_rules, true, false, 1200 * S));
+	assert_false(
+		circuit_report(c, &circuit_rules, true, false, 0, 1200 * S));
 	assert_false(fail_at(c, 1201 * S));
 	assert_false(fail_at(c, 1201 * S));
-	assert_false(circuit_report(c, &circuit_rules, true, false, 1201 * S));
+	assert_false(
+		circuit_report(c, &circuit_rules, true, false, 0, 1201 * S));
 	assert_false(fail_at(c, 1202 * S));
 	assert_int_equal(c->state, CIRCUIT_CLOSED);
 	for (i = 0; i < 100; i++)
-		assert_false(circuit_report(c, &never, false, false, 1 * S));
+		assert_false(circuit_report(c, &never, false, false, 0, 1 * S));
+}
+
+static void one_session_closes_no_provider_to_others(void **state)
+{
+	const struct circuit_rules five = {5, 60, 30};
+	struct circuits set = {.count = 0};
+	struct circuit *c = circuit_of(&set, "p");
+	uint64_t wait_ns;
+
+	(void)state;
+	for (int i = 0; i < 200; i++)
+		assert_false(circuit_report(c, &five, false, false, 7,
+					    (100u + (unsigned)i / 10) * S));
+	assert_int_equal(c->state, CIRCUIT_CLOSED);
+	assert_true(circuit_admits(c, 8, 120 * S, &wait_ns));
+	assert_false(circuit_admits(c, 7, 120 * S, &wait_ns));
+	assert_in_range(wait_ns, 1, 30 * S);
+	assert_true(circuit_admits(c, 7, 151 * S, &wait_ns));
+	/* Three of one and two of another are five. */
+	assert_false(circuit_report(c, &five, true, false, 8, 200 * S));
+	for (int i = 0; i < 4; i++)
+		assert_false(
+			circuit_report(c, &five, false, false, 7, 201 * S));
+	assert_false(circuit_report(c, &five, false, false, 8, 202 * S));
+	assert_true(circuit_report(c, &five, false, false, 8, 203 * S));
+	assert_false(circuit_admits(c, 9, 204 * S, &wait_ns));
 }
 
 static void there_are_only_so_many(void **state)
@@ -240,9 +268,9 @@ static void there_are_only_so_many(void **state)
 		assert_non_null(circuit_of(&set, name));
 	}
 	assert_null(circuit_of(&set, "more"));
-	assert_true(circuit_admits(NULL, 0, &wait_ns));
+	assert_true(circuit_admits(NULL, 0, 0, &wait_ns));
 	assert_false(circuit_begin(NULL));
-	assert_false(circuit_report(NULL, &circuit_rules, false, false, 0));
+	assert_false(circuit_report(NULL, &circuit_rules, false, false, 0, 0));
 }
 
 int main(void)
@@ -254,6 +282,7 @@ int main(void)
 		cmocka_unit_test(what_a_provider_asks_for_counts),
 		cmocka_unit_test(a_refused_key_is_not_tried_again),
 		cmocka_unit_test(a_circuit_opens_probes_and_closes),
+		cmocka_unit_test(one_session_closes_no_provider_to_others),
 		cmocka_unit_test(old_failures_and_successes_keep_it_closed),
 		cmocka_unit_test(there_are_only_so_many),
 	};
