@@ -325,7 +325,10 @@ void transfer_fail(struct transfer *t, enum err error, const char *format, ...)
 	va_list args;
 
 	if (t->state < DRAINING)
-		t->failure = FAILURE_LOCAL;
+		t->failure = error == ERR_STATE || error == ERR_NOT_FOUND ||
+					     error == ERR_CONFIG
+				     ? FAILURE_NO_KEY
+				     : FAILURE_LOCAL;
 	va_start(args, format);
 	if (vsnprintf(text, sizeof(text), format, args) < 0)
 		text[0] = '\0';

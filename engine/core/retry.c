@@ -7,10 +7,11 @@
  *	    whether anything was handed on.
  * Never:   has an attempt made again of which a byte was handed on.
  *
- * A key that a provider refuses is not tried again. When it asks for time,
- * it gets what it asked for, up to a limit, above which the next candidate is
- * better. Everything else waits base * 2^n, at most max, each time a fifth
- * more or less by chance, so that many requests do not come back together.
+ * A key that a provider refuses, or that is not there, is not tried again. When
+ *it asks for time, it gets what it asked for, up to a limit, above which the
+ *next candidate is better. Everything else waits base * 2^n, at most max, each
+ *time a fifth more or less by chance, so that many requests do not come back
+ *together.
  */
 #include "engine/core/retry.h"
 
@@ -44,6 +45,8 @@ static enum infer_retry class_of_failure(enum transfer_failure failure)
 	case FAILURE_RESET:
 	case FAILURE_PROTOCOL:
 		return RETRY_BROKEN;
+	case FAILURE_NO_KEY:
+		return RETRY_HTTP_AUTH;
 	case FAILURE_NONE:
 	case FAILURE_HTTP:
 	case FAILURE_TIMEOUT_TOTAL:
@@ -123,7 +126,8 @@ enum retry_health retry_health(const struct retry_seen *seen)
 			return RETRY_WELL;
 		return seen->gate == RETRY_HTTP_429 ? RETRY_UNTOLD : RETRY_ILL;
 	}
-	if (!seen->has_broker || seen->failure == FAILURE_LOCAL)
+	if (!seen->has_broker || seen->failure == FAILURE_LOCAL ||
+	    seen->failure == FAILURE_NO_KEY)
 		return RETRY_UNTOLD;
 	kind = ended_whole(seen) ? class_of_status(seen->http_status)
 				 : class_of_failure(seen->failure);

@@ -326,6 +326,10 @@ static const struct {
 	{ERR_TIMEOUT, 504, ERROR_CLASS_TIMEOUT},
 	{ERR_DENIED, 403, ERROR_CLASS_PERMISSION},
 	{ERR_PERMISSION, 403, ERROR_CLASS_PERMISSION},
+	/* No key, or a locked vault: a client that tries again gets the same.
+	 */
+	{ERR_STATE, 403, ERROR_CLASS_PERMISSION},
+	{ERR_NOT_FOUND, 403, ERROR_CLASS_PERMISSION},
 	{ERR_MEMORY, 529, ERROR_CLASS_OVERLOADED},
 	{ERR_CANCELLED, 503, ERROR_CLASS_API},
 	{ERR_SEALED, 503, ERROR_CLASS_API},
@@ -399,6 +403,8 @@ static enum infer_retry retry_of_error(const struct infer *x, enum err error)
 {
 	if (error == ERR_TIMEOUT)
 		return RETRY_TIMEOUT;
+	if (error == ERR_STATE || error == ERR_NOT_FOUND || error == ERR_CONFIG)
+		return RETRY_HTTP_AUTH;
 	if (error != ERR_UPSTREAM && error != ERR_CLOSED &&
 	    error != ERR_FORMAT && error != ERR_SHORT)
 		return RETRY_NONE;

@@ -257,6 +257,7 @@ const char *transfer_failure_name(enum transfer_failure failure)
 		[FAILURE_TOO_LARGE] = "too_large",
 		[FAILURE_PROTOCOL] = "protocol",
 		[FAILURE_LOCAL] = "local",
+		[FAILURE_NO_KEY] = "no_key",
 	};
 	size_t i = (size_t)failure;
 

@@ -128,7 +128,8 @@ enum transfer_failure {
 	FAILURE_RESET = 8, /* the connection broke before the answer's end */
 	FAILURE_TOO_LARGE = 9,
 	FAILURE_PROTOCOL = 10, /* not HTTP, a redirect, a compressed body */
-	FAILURE_LOCAL = 11, /* not the provider's: refused or cancelled here */
+	FAILURE_LOCAL = 11,  /* not the provider's: refused or cancelled here */
+	FAILURE_NO_KEY = 12, /* not sent: there is no key for this provider */
 	FAILURE_COUNT
 };
 

@@ -82,6 +82,8 @@ request_s = 7
     + PROVIDER % ("chained", one.port, 'fallback = ["two"]\nretries = 0') \
     + PROVIDER % ("circuit", one.port, "retries = 0") \
     + PROVIDER % ("patient", one.port, "retries = 16") \
+    + PROVIDER % ("keyless", one.port, 'secret = "none"') \
+    + PROVIDER % ("passed", one.port, 'secret = "none"\nfallback = ["two"]') \
     + """
 [[alias]]
 name = "fast"
@@ -352,6 +354,20 @@ def a_provider_that_keeps_failing_is_left_alone():
     check(shown["circuit"]["circuit"] == "closed", "%r" % shown["circuit"])
 
 
+def without_a_key_the_next_is_asked_at_once():
+    one.plan("text=there")
+    status, _, body = ask(session("keyless"))
+    # A status that clients do not try again for.
+    check(status == 403 and b"kenaz secret set none" in body, "%d %r" % (status, body))
+    check(len(engine.events(session=session("keyless"), kind="prompt.sent")) == 1, "again")
+    engine.write("policy.toml", '[[rule]]\nid = "fall"\neffect = "allow"\n'
+                 'target = "feature"\nname = "fallback"\n')
+    engine.call("policy.reload")
+    two.plan("text=there")
+    status, _, body = ask(session("passed"))
+    check(status == 200 and len(two.got()) == 1 and not one.got(), "%d %r" % (status, body))
+
+
 def all_attempts_together_have_an_end():
     where = session("patient")
     one.plan("status=429;retry-after=2")
@@ -400,5 +416,6 @@ main(failures_are_tried_again, a_broken_connection_is_tried_again,
      a_provider_has_its_fallback, an_alias_does_not_lead_out_of_a_session,
      a_key_that_is_refused_passes_to_the_next, a_denied_candidate_is_passed_over,
      a_provider_that_keeps_failing_is_left_alone,
+     without_a_key_the_next_is_asked_at_once,
      all_attempts_together_have_an_end,
      a_client_that_leaves_ends_the_waiting, it_ends)

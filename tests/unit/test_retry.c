@@ -69,6 +69,8 @@ static void every_failure_has_its_class(void **state)
 		{RETRY_ERROR_200, FAILURE_LOCAL, 200, RETRY_ERROR_200,
 		 RETRY_ILL},
 		{RETRY_CONNECT, FAILURE_LOCAL, 0, RETRY_NONE, RETRY_UNTOLD},
+		{RETRY_HTTP_AUTH, FAILURE_NO_KEY, 0, RETRY_HTTP_AUTH,
+		 RETRY_UNTOLD},
 		/* Something was handed on: never, whatever the broker says. */
 		{RETRY_NONE, FAILURE_RESET, 200, RETRY_NONE, RETRY_ILL},
 		{RETRY_NONE, FAILURE_HTTP, 500, RETRY_NONE, RETRY_ILL},
