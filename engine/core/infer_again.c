@@ -19,6 +19,7 @@
 #include "engine/core/infer_state.h"
 
 #define NS_PER_MS UINT64_C(1000000)
+#define PAUSE_NS  (100 * NS_PER_MS) /* while a lost broker is started */
 
 static struct retry_rules rules_of(const struct infer *i)
 {
@@ -155,6 +156,15 @@ static void arm(struct engine *e, uint64_t due_ns)
 		log_error("a request's next attempt cannot be timed");
 }
 
+/* Until the time of the whole request is over, which then says why. */
+static bool waits_for_broker(const struct infer *i, uint64_t now)
+{
+	const struct engine *e = i->session->engine;
+
+	return !broker_client_ready(e) && !e->stopping &&
+	       now - i->begun_ns < e->config->limits.request_s * 1000000000ull;
+}
+
 /** infer_again_tick() - Begin what is due, and set the clock for the rest */
 void infer_again_tick(struct engine *e)
 {
@@ -167,6 +177,8 @@ void infer_again_tick(struct engine *e)
 		after = LIST_NEXT(i, next);
 		if (i->state != INFER_WAITING)
 			continue;
+		if (i->due_ns <= now && waits_for_broker(i, now))
+			i->due_ns = now + PAUSE_NS;
 		if (i->due_ns <= now)
 			begin_next(i);
 		else if (i->due_ns < soonest)
@@ -193,7 +205,7 @@ void infer_go_on(struct infer *i)
 		i->tries = 0;
 	}
 	i->due_ns = engine_now_ns() + plan.delay_ns;
-	if (plan.delay_ns == 0)
+	if (plan.delay_ns == 0 && broker_client_ready(e))
 		begin_next(i);
 	else
 		infer_again_tick(e);

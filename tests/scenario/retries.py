@@ -5,9 +5,11 @@
 import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -177,6 +179,23 @@ def a_broken_connection_is_tried_again():
     check(status == 200 and b"there" in body, "%d %r" % (status, body))
     kinds = {d.get("kenaz.retry") for _, d in attempts(where, 2)}
     check(kinds == {"broken", None}, "%r" % kinds)
+
+
+def a_lost_broker_costs_one_attempt():
+    where = session("one")
+    for _ in range(3):
+        one.plan("stall=before", "text=there")
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(ask(where)))
+        thread.start()
+        wait_for("the first attempt", lambda: len(one.got()) == 1)
+        os.kill(engine.pids("kenaz-broker")[0], signal.SIGKILL)
+        thread.join()
+        status, _, body = answers[0]
+        check(status == 200 and b"there" in body, "%d %r" % (status, body))
+        pairs = attempts(where, 2)
+        check(len({s["kenaz.grant"] for s, _ in pairs}) == 2, "%r" % pairs)
+        check(pairs[0][1]["kenaz.error"] == "broker lost", "%r" % pairs)
 
 
 def an_error_before_any_output_is_tried_again():
@@ -407,6 +426,7 @@ def it_ends():
 
 
 main(failures_are_tried_again, a_broken_connection_is_tried_again,
+     a_lost_broker_costs_one_attempt,
      an_error_before_any_output_is_tried_again, a_start_does_not_wait_for_ever,
      after_output_nothing_is_tried_again,
      the_last_failure_reaches_the_client_as_it_came,
