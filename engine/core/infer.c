@@ -227,6 +227,8 @@ static enum err take_ask(struct session *s, struct chan_message *cm)
 	} else if (!i && (m.prepared || m.attempt != 1)) {
 		/* Its cancellation and this crossed each other. */
 		err = m.prepared && m.attempt ? ERR_OK : ERR_STATE;
+	} else if (i && i->state != INFER_PREPARING) {
+		err = ERR_STATE;
 	} else if (!may_ask(s, &m)) {
 		if (i)
 			infer_free(i);

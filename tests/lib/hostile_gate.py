@@ -15,7 +15,7 @@ import struct
 import sys
 
 HELLO, GATE_START, ANNOUNCED, HELLO_BEGIN, READY = 1, 80, 81, 82, 83
-ASK, TOOL, END, CANCEL = 87, 90, 92, 94
+ASK, GRANT, TOOL, END, CANCEL = 87, 88, 90, 92, 94
 
 core = socket.socket(fileno=3)
 
@@ -107,6 +107,11 @@ def main():
     elif what == "payloads":
         for i in range(40):
             ask(i, bytes(200000), fd=memfd(200000, True))
+    elif what == "again while it runs":
+        ask(1, b"{}")
+        wait_for(GRANT)
+        # Refused for its size; what runs must not be forgotten with it.
+        ask(1, bytes(2 << 20), fd=memfd(2 << 20, True))
     while True:
         receive()
 

@@ -104,6 +104,15 @@ def payloads_in_the_log_are_limited():
     check(5 <= len(found) <= 7, "%d requests of 200,000 bytes" % len(found))
 
 
+def a_request_that_runs_cannot_be_made_forgotten():
+    session, owner = begin("again while it runs")
+    wait_for("the end of the session", lambda: state(session) == "failed", 20)
+    owner.close()
+    # It was sent, so its outcome is there.
+    check(len(engine.events(session=session, kind="prompt.sent")) == 1, "not sent")
+    engine.wait_event("response.received", session=session)
+
+
 def a_guest_announces_itself_once():
     session, owner = begin("nothing", announce=4)
     check(state(session) == "ready", state(session))
@@ -122,4 +131,5 @@ main(a_body_that_did_not_come_ends_its_session,
      an_attempt_that_core_did_not_ask_for_ends_its_session,
      a_body_that_can_still_change_ends_its_session,
      tool_calls_of_no_request_write_nothing, tool_results_count_as_events,
-     payloads_in_the_log_are_limited, a_guest_announces_itself_once, it_ends)
+     payloads_in_the_log_are_limited,
+     a_request_that_runs_cannot_be_made_forgotten, a_guest_announces_itself_once, it_ends)
