@@ -133,6 +133,8 @@ const char *anthropic_stop_name(enum neutral_stop stop)
 {
 	size_t i;
 
+	if (stop == NEUTRAL_STOP_OTHER)
+		stop = NEUTRAL_STOP_LENGTH;
 	for (i = 0; i < ARRAY_SIZE(stop_table); i++)
 		if (stop_table[i].stop == stop)
 			return stop_table[i].name;

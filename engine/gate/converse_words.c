@@ -57,6 +57,8 @@ const char *converse_stop_name(enum neutral_stop stop)
 	/* There is no word for a pause: the turn goes on when asked to. */
 	if (stop == NEUTRAL_STOP_PAUSE)
 		return "end_turn";
+	if (stop == NEUTRAL_STOP_OTHER)
+		stop = NEUTRAL_STOP_LENGTH;
 	for (i = 0; i < ARRAY_SIZE(stops); i++)
 		if (stops[i].stop == stop)
 			return stops[i].name;

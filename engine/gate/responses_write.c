@@ -506,7 +506,8 @@ static enum err on_stop(struct writer *x, const struct neutral_event *ev,
 		.usage = &x->usage,
 	};
 
-	if (ev->stop == NEUTRAL_STOP_LENGTH || ev->stop == NEUTRAL_STOP_CONTEXT)
+	if (ev->stop == NEUTRAL_STOP_LENGTH ||
+	    ev->stop == NEUTRAL_STOP_CONTEXT || ev->stop == NEUTRAL_STOP_OTHER)
 		h.incomplete = "max_output_tokens";
 	else if (ev->stop == NEUTRAL_STOP_REFUSAL)
 		h.incomplete = "content_filter";

@@ -55,7 +55,11 @@ static enum err take(void *context, const struct neutral_event *e)
 	case NEUTRAL_STOP:
 		assert(!r->open);
 		r->stopped = true;
-		assert(buf_printf(&r->text, "\nstop %d", e->stop) == ERR_OK);
+		/* A word that nobody knows is written as a limit. */
+		assert(buf_printf(&r->text, "\nstop %d",
+				  e->stop == NEUTRAL_STOP_OTHER
+					  ? NEUTRAL_STOP_LENGTH
+					  : e->stop) == ERR_OK);
 		break;
 	case NEUTRAL_ERROR:
 		r->stopped = true;

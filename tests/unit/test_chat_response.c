@@ -551,6 +551,7 @@ static void writes_every_stop(void **state)
 		{NEUTRAL_STOP_SEQUENCE, "\"finish_reason\":\"stop\""},
 		{NEUTRAL_STOP_LENGTH, "\"finish_reason\":\"length\""},
 		{NEUTRAL_STOP_CONTEXT, "\"finish_reason\":\"length\""},
+		{NEUTRAL_STOP_OTHER, "\"finish_reason\":\"length\""},
 		{NEUTRAL_STOP_REFUSAL, "\"finish_reason\":\"content_filter\""},
 		/* No call remains. */
 		{NEUTRAL_STOP_TOOL, "\"finish_reason\":\"stop\""},
