@@ -167,9 +167,9 @@ static void a_torn_end_is_dropped_and_damage_is_not(void **state)
 	assert_int_not_equal(take(&o, 1000), 0);
 	crash(&o);
 	fd = open(path, O_RDWR | O_CLOEXEC);
-	assert_int_equal(pread(fd, &byte, 1, 30), 1);
+	assert_int_equal(pread(fd, &byte, 1, 40), 1);
 	byte ^= 1;
-	assert_int_equal(pwrite(fd, &byte, 1, 30), 1);
+	assert_int_equal(pwrite(fd, &byte, 1, 40), 1);
 	close(fd);
 	assert_int_equal(open_at(&o, true, NOON), ERR_CONFIG);
 	assert_non_null(strstr(o.text, "damaged"));
