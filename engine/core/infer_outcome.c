@@ -17,6 +17,7 @@
 #include "engine/core/infer_state.h"
 #include "engine/core/price.h"
 #include "engine/core/route_of.h"
+#include "engine/providers/provider.h"
 
 static void put_error(struct infer *i, enum err *err, struct buf *b)
 {
@@ -270,13 +271,30 @@ static void fill_charge(const struct infer *i, struct budget_amounts *used)
 		used->of[BUDGET_BYTES] = most->of[BUDGET_BYTES];
 }
 
+/* Whether the provider is one whose own figure counts before the table. */
+static bool reports_cost(const struct infer *i)
+{
+	const struct provider_kind *kind =
+		provider_find(span_text(infer_candidate(i)->kind));
+
+	return i->now.cost_known && kind &&
+	       (kind->capabilities & PROVIDER_REPORTS_COST);
+}
+
 static void settle(struct infer *i)
 {
 	const struct usage_charged *c = &i->now.charged;
 	struct session *s = i->session;
 	struct budget_amounts used = {0};
 
-	fill_charge(i, &used);
+	/* An unknown price passes only where no USD budget is set. */
+	if ((!reports_cost(i) || c->estimated) &&
+	    !price_at(s->engine->config, infer_candidate(i)->provider,
+		      infer_candidate(i)->kind,
+		      span_text(infer_candidate(i)->model), &tokens, microusd))
+		*microusd = 0;
+	if (i->now.cost_known && *microusd < (int64_t)i->now.cost_microusd)
+		*microusd = (int64_t)i->now.cost_microusd;
 	used.of[BUDGET_REQUESTS] = 1;
 	used.of[BUDGET_TIME_MS] = (int64_t)(i->now.total_ns / 1000000u);
 	if (i->now.reservation &&

@@ -438,14 +438,16 @@ static bool is_sse(const struct translation *t)
 	       strcmp(type, "text/event-stream") == 0;
 }
 
-/* After each call: what the reader noted, and the memory in use. */
-static enum err settle(struct translation *t, enum err e)
+/*
+ * After each call: what the reader noted, and the memory in use. What this
+ * call wrote, whole events, begins at @from.
+ */
+static enum err settle(struct translation *t, size_t from, enum err e)
 {
 	struct reply *r = &t->base;
 
 	if (e == ERR_OK && t->out && is_sse(t))
-		e = sse_escape_breaks(t->out, 0);
-
+		e = sse_escape_breaks(t->out, from);
 	if (e != ERR_OK && !r->error_text)
 		r->error_text = t->reader->error_text;
 	if (t->reader->upstream_error[0])
@@ -478,12 +480,13 @@ static enum err translate_feed(struct reply *r, struct span *in,
 		if (out->len_bytes > before)
 			t->begun = true;
 	}
-	return settle(t, e);
+	return settle(t, before, e);
 }
 
 static enum err translate_end(struct reply *r, struct buf *out)
 {
 	struct translation *t = (struct translation *)r;
+	size_t before = out->len_bytes;
 	enum err e;
 
 	t->out = out;
@@ -491,7 +494,7 @@ static enum err translate_end(struct reply *r, struct buf *out)
 	t->ended = e == ERR_OK;
 	if (e == ERR_OK)
 		e = go_on(t);
-	return settle(t, e);
+	return settle(t, before, e);
 }
 
 static enum err translate_verdict(struct reply *r,
@@ -499,6 +502,7 @@ static enum err translate_verdict(struct reply *r,
 				  struct buf *out)
 {
 	struct translation *t = (struct translation *)r;
+	size_t before = out->len_bytes;
 	enum err e;
 
 	t->out = out;
@@ -508,7 +512,7 @@ static enum err translate_verdict(struct reply *r,
 		t->begun = true;
 	if (e == ERR_OK)
 		e = go_on(t);
-	return settle(t, e);
+	return settle(t, before, e);
 }
 
 static enum err translate_release(struct reply *r, struct buf *out)

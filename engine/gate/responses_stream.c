@@ -24,8 +24,7 @@
  * Tolerated: no event names, no sequence numbers, [DONE] at the end, a call
  * without output_item.added. Stricter than the clients: an event's name must
  * equal its type, and what a call's parts add up to must be what its last
- * event says, because a call that can be read in two ways cannot be judged.
- * Such a call is replaced as a denied one is.
+ * event says: one that can be read in two ways is replaced as if denied.
  */
 #include "engine/gate/responses.h"
 #include "engine/gate/lax.h"

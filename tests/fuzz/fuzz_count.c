@@ -128,4 +128,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
  * engine/gate/responses_stream.c engine/gate/responses_tools_read.c
  * engine/gate/responses_walk.c engine/gate/responses_write.c
  * engine/gate/inspection.c
+ * engine/gate/lax.c engine/gate/routed.c
+ * engine/gate/sse_clean.c
  * engine/gate/seen.c engine/gate/sse.c engine/proto/attrs.c */
