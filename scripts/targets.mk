@@ -87,8 +87,8 @@ sanitize: ## Run the unit tests under address and undefined sanitizers
 # A target's last comment, `sources: ...`, lists the files that it needs.
 FUZZ_FLAGS := -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all
 FUZZ_SAN   := address,undefined
-fuzz_sources = $(shell sed -n '/ sources: /,/\*\//p' $(1) | \
-	sed 's,^.* sources:,,; s,\*/,,; s,^ \*,,')
+fuzz_sources = $(wildcard $(shell sed -n '/ sources: /,/\*\//p' $(1) | \
+	sed 's,^.* sources:,,; s,\*/,,; s,^ \*,,'))
 fuzz_objects = $(patsubst %.c,$(B)/fuzz/obj/%.o,$(patsubst \
 	%.cc,$(B)/fuzz/obj/%.o,$(1) $(call fuzz_sources,$(1))))
 
