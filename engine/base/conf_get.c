@@ -21,6 +21,8 @@
 #include "engine/base/text.h"
 
 #define CONF_READ_STEP_BYTES 65536u
+/* What a user namespace shows for those it does not map: the kernel's own. */
+#define OVERFLOW_UID 65534u
 
 /* --- errors --------------------------------------------------------------- */
 
@@ -109,6 +111,13 @@ static enum err check_file(int fd, const char *path, bool root_only,
 				    strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		return conf_fail_at(error, path, 0, "is not a regular file");
+	if (st.st_uid == OVERFLOW_UID && geteuid() != 0)
+		return conf_fail_at(error, path, 0,
+				    "its owner cannot be seen from the jail of "
+				    "a user's engine; restart the engine to "
+				    "have it read ('kenaz engine stop' ends "
+				    "all sessions, 'kenaz engine handover' "
+				    "keeps them)");
 	if (st.st_uid != 0 && (root_only || st.st_uid != geteuid()))
 		return conf_fail_at(error, path, 0,
 				    "belongs to uid %u, must belong to %s",

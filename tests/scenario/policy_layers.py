@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from kenaz import Engine, check, main  # noqa: E402
+from kenaz import BIN, Engine, check, main  # noqa: E402
 
 # The engine sees another /etc/kenaz, in a mount namespace of its own.
 WRAP = ["unshare", "-m", "--propagation", "private", "bash", "-c",
@@ -31,8 +31,12 @@ OWN = RULE % ("own.web", "allow", "web") + RULE % ("own.mail", "deny", "mail") +
     RULE % ("own.no-shell", "deny", "bash")
 
 
-def engine_with(system):
-    engine = Engine(mock=True, wrap=WRAP, policy=OWN)
+UID = 54321
+AS_USER = ["setpriv", "--reuid", str(UID), "--regid", str(UID), "--clear-groups"]
+
+
+def engine_with(system, user=()):
+    engine = Engine(mock=True, wrap=WRAP + list(user), policy=OWN)
     etc = os.path.join(engine.folder, "etc")
     shutil.copytree("/etc", etc, symlinks=True, ignore=lambda _, names:
                     ["kenaz"] if "kenaz" in names else [])
@@ -68,6 +72,22 @@ def without_one_the_users_is_the_policy():
     engine.clean()
 
 
+def a_users_engine_says_that_it_cannot_read_the_systems_again():
+    engine = engine_with(SYSTEM, AS_USER)
+    for at, _, files in os.walk(engine.folder):
+        if not at.startswith(engine.env["KZ_ETC"]):
+            for name in [at] + [os.path.join(at, f) for f in files]:
+                os.chown(name, UID, UID)
+    engine.start()
+    r = subprocess.run(AS_USER + [os.path.join(BIN, "kenaz"), "--socket", engine.path,
+                                  "policy", "reload"], capture_output=True,
+                       text=True, timeout=60)
+    check(r.returncode == 1 and "the old policy stays" in r.stderr and
+          "restart the engine" in r.stderr, "%d %s" % (r.returncode, r.stderr))
+    engine.stop()
+    engine.clean()
+
+
 def a_system_policy_that_others_can_change_is_refused():
     engine = engine_with(SYSTEM)
     os.chmod(os.path.join(engine.env["KZ_ETC"], "kenaz", "policy.toml"), 0o666)
@@ -80,4 +100,5 @@ def a_system_policy_that_others_can_change_is_refused():
 
 main(a_users_policy_only_tightens_the_systems,
      without_one_the_users_is_the_policy,
+     a_users_engine_says_that_it_cannot_read_the_systems_again,
      a_system_policy_that_others_can_change_is_refused)
