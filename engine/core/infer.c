@@ -30,6 +30,10 @@
 #include "engine/core/infer_state.h"
 #include "engine/core/infer_tool.h"
 
+/* What is kept of a gate's texts at most, escaped, with the NUL. */
+#define RESPONSE_ID_BYTES 129u
+#define STOP_REASON_BYTES 65u
+#define DROPPED_BYTES     129u
 #define COST_MAX_MICROUSD ((UINT64_C(1) << 40) - 1)
 
 /** infer_free() - Forget a request; what still waits for it is dropped */
@@ -244,6 +248,14 @@ static enum err take_ask(struct session *s, struct chan_message *cm)
 	if (body_fd >= 0)
 		close(body_fd);
 	return err;
+}
+
+static void keep_text(char **text, struct span s, size_t cap_bytes)
+{
+	char escaped[REASON_MAX_BYTES];
+
+	(void)text_escape_line(s, escaped, cap_bytes);
+	infer_keep_text(text, escaped);
 }
 
 /* A count that is cut off, and not folded: that would make a large one 0. */

@@ -14,7 +14,6 @@
 
 #include "engine/base/log.h"
 #include "engine/core/audit_client.h"
-#include "engine/core/charge.h"
 #include "engine/core/circuit.h"
 #include "engine/core/infer.h"
 #include "engine/core/infer_state.h"
@@ -296,10 +295,13 @@ static enum err reserve(struct infer *i, const struct msg_infer_ask *m)
 	uint64_t wall_us = engine_wall_us();
 	enum err err;
 
-	i->now.most_output = (uint64_t)output;
 	want.of[BUDGET_REQUESTS] = 1;
-	input = (int64_t)(body_bytes / CHARGE_TOKEN_BYTES) + 1;
-	want.of[BUDGET_TOKENS] = input + output;
+	input = (int64_t)(body_bytes / USAGE_TOKEN_BYTES) + 1;
+	i->now.most_input = (uint64_t)input;
+	i->now.most_output = (uint64_t)output;
+	/* What only counts or lists is a request, and no model's work. */
+	if (infer_route_generates(i->route))
+		want.of[BUDGET_TOKENS] = input + output;
 	want.of[BUDGET_BYTES] = (int64_t)body_bytes;
 	err = guess_price(i, input, output, &want.of[BUDGET_MICROUSD]);
 	if (err != ERR_OK)
@@ -317,6 +319,8 @@ static enum err reserve(struct infer *i, const struct msg_infer_ask *m)
 /* The intent is on its way to the log: its outcome must follow it there. */
 static void never_granted(struct infer *i, enum err error, const char *text)
 {
+	char reason[REASON_MAX_BYTES];
+
 	i->gate_left = i->now.broker_done = i->now.never_granted = true;
 	i->now.transfer_error = error;
 	(void)snprintf(reason, sizeof(reason), "nothing was sent: %s", text);

@@ -12,7 +12,6 @@
 
 #include "engine/base/log.h"
 #include "engine/core/audit_client.h"
-#include "engine/core/charge.h"
 #include "engine/core/infer.h"
 #include "engine/core/infer_state.h"
 #include "engine/core/price.h"
@@ -208,67 +207,30 @@ static void on_outcome_durable(void *context, struct audit_outcome *o)
 		infer_free(i);
 }
 
-static int64_t lesser(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
-static int64_t greater(int64_t a, int64_t b)
-{
-	return a > b ? a : b;
-}
-
-/* Tokens and money as reported; an unknown price passes without USD budget. */
-static void fill_reported(const struct infer *i, struct price_usage tokens,
-			  struct budget_amounts *used)
-{
-	const struct infer_candidate *c = infer_candidate(i);
-
-	used->of[BUDGET_TOKENS] = (int64_t)tokens.input + tokens.output;
-	if (i->now.cost_known)
-		used->of[BUDGET_MICROUSD] = (int64_t)i->now.cost_microusd;
-	else if (!price_at(i->session->engine->config, c->provider, c->kind,
-			   span_text(c->model), &tokens,
-			   &used->of[BUDGET_MICROUSD]))
-		used->of[BUDGET_MICROUSD] = 0;
-}
-
-/* Never less than was reported, where that was too little to be all. */
-static void fill_charge(const struct infer *i, struct budget_amounts *used)
+/* Who did not count is not charged nothing: see infer_usage.c. */
+static void charge(struct infer *i)
 {
 	const struct infer_attempt *a = &i->now;
-	const struct budget_amounts *most = &a->reserved;
-	const struct charge_seen seen = {
-		.seen = a->seen,
-		.granted = !a->never_granted,
+	const struct usage_seen seen = {
+		.generates = infer_route_generates(i->route),
+		.lost = !a->seen.has_broker && !a->never_granted,
+		.unpaid = !i->gate_left && retry_class(&a->seen) != RETRY_NONE,
 		.sent = a->sent,
-		.client_left = i->gate_left,
 		.whole = a->gate_done && a->gate_error == ERR_OK &&
 			 a->transfer_error == ERR_OK,
-		.usage_known = a->usage_known,
+		.known = a->usage_known,
+		.stream = i->stream,
+		.http_status = a->seen.http_status,
+		.input_tokens = a->input_tokens,
+		.output_tokens = a->output_tokens,
+		.request_bytes = a->request_bytes,
+		.response_bytes = a->response_bytes,
+		.total_ms = a->total_ns / 1000000u,
+		.most_input = a->most_input,
+		.most_output = a->most_output,
 	};
-	/* take_end() cut them to 32 bits. */
-	struct price_usage tokens = {(uint32_t)a->input_tokens,
-				     (uint32_t)a->output_tokens,
-				     (uint32_t)a->cache_read,
-				     (uint32_t)a->cache_write};
-	struct price_usage guess = {
-		.input = (uint32_t)(a->request_bytes / CHARGE_TOKEN_BYTES + 1),
-		.output = (uint32_t)(a->response_bytes / CHARGE_TOKEN_BYTES)};
-	enum charge charge = infer_route_generates(i->route) ? charge_of(&seen)
-							     : CHARGE_REPORTED;
 
-	fill_reported(i, charge == CHARGE_GUESSED ? guess : tokens, used);
-	for (int u = BUDGET_TOKENS; u <= BUDGET_MICROUSD; u++) {
-		if (charge == CHARGE_RESERVED)
-			used->of[u] = greater(used->of[u], most->of[u]);
-		else if (charge == CHARGE_GUESSED && !a->cost_known)
-			used->of[u] = lesser(used->of[u], most->of[u]);
-	}
-	used->of[BUDGET_BYTES] =
-		(int64_t)(a->request_bytes + a->response_bytes);
-	if (!a->seen.has_broker && !a->never_granted)
-		used->of[BUDGET_BYTES] = most->of[BUDGET_BYTES];
+	usage_charge(&seen, &i->now.charged);
 }
 
 /* Whether the provider is one whose own figure counts before the table. */
@@ -286,6 +248,12 @@ static void settle(struct infer *i)
 	const struct usage_charged *c = &i->now.charged;
 	struct session *s = i->session;
 	struct budget_amounts used = {0};
+	/* take_end() cut them to 32 bits, and so were those reserved. */
+	struct price_usage tokens = {(uint32_t)c->input_tokens,
+				     (uint32_t)c->output_tokens,
+				     (uint32_t)i->now.cache_read,
+				     (uint32_t)i->now.cache_write};
+	int64_t *microusd = &used.of[BUDGET_MICROUSD];
 
 	/* An unknown price passes only where no USD budget is set. */
 	if ((!reports_cost(i) || c->estimated) &&
@@ -296,6 +264,11 @@ static void settle(struct infer *i)
 	if (i->now.cost_known && *microusd < (int64_t)i->now.cost_microusd)
 		*microusd = (int64_t)i->now.cost_microusd;
 	used.of[BUDGET_REQUESTS] = 1;
+	used.of[BUDGET_TOKENS] = (int64_t)(c->input_tokens + c->output_tokens);
+	used.of[BUDGET_BYTES] =
+		(int64_t)(i->now.request_bytes + i->now.response_bytes);
+	if (!i->now.seen.has_broker && !i->now.never_granted)
+		used.of[BUDGET_BYTES] = i->now.reserved.of[BUDGET_BYTES];
 	used.of[BUDGET_TIME_MS] = (int64_t)(i->now.total_ns / 1000000u);
 	if (i->now.reservation &&
 	    budget_settle(s->engine->budget, i->now.reservation, &used) !=

@@ -55,7 +55,7 @@ struct infer_attempt {
 	bool cost_known;
 	uint64_t cost_microusd;
 	/* What budgets count; settled when both have reported. */
-	uint64_t most_output;
+	uint64_t most_input, most_output;
 	struct usage_charged charged;
 	uint32_t tool_calls, tool_calls_denied;
 	char *dropped; /* by translation: "a, b" */

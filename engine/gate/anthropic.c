@@ -18,8 +18,6 @@
 #include <string.h>
 
 #include "engine/base/text.h"
-#include "engine/gate/lax.h"
-#include "engine/gate/routed.h"
 #include "engine/gate/anthropic_neutral.h"
 #include "engine/gate/anthropic_reply.h"
 #include "engine/gate/inspection.h"
@@ -355,28 +353,6 @@ static enum err inspect_edits(struct inspection *in)
 	return e;
 }
 
-/* A gateway behind the provider's address speaks this dialect too. */
-static enum err inspect_routing(struct inspection *in)
-{
-	const char *names[ROUTED_FEATURES_MAX];
-	const struct json *j = &in->doc;
-	json_ref plugins = json_get(j, JSON_ROOT, "plugins");
-	size_t n = routed_features(j, in->facts->model, names), i;
-	enum err e = ERR_OK;
-
-	for (i = 0; e == ERR_OK && i < n; i++)
-		e = add_feature(in, names[i], span_text(""));
-	if (e == ERR_OK && plugins != JSON_NONE &&
-	    !json_is(j, plugins, JSON_NULL) && !json_is(j, plugins, JSON_ARRAY))
-		return refuse(in, ERR_FORMAT, "plugins: not a list");
-	JSON_EACH (j, plugin, plugins) {
-		if (e == ERR_OK)
-			e = add_unknown(in, "plugin",
-					json_get(j, plugin, "id"));
-	}
-	return e;
-}
-
 static enum err inspect_top(struct inspection *in)
 {
 	const struct json *j = &in->doc;
@@ -408,53 +384,36 @@ static enum err inspect_top(struct inspection *in)
 		e = inspection_add(in, "container");
 	/* Files and programs that the provider keeps. */
 	if (e == ERR_OK && json_count(j, json_get(j, container, "skills")))
-		e = add_feature(in, "skills", span_text(""));
+		e = inspection_add(in, "skills");
 	if (e == ERR_OK)
-		e = inspect_routing(in);
+		e = inspection_add_routed(in);
 	return e == ERR_OK ? inspect_edits(in) : e;
-}
-
-static enum err put_names(struct buf *b, const char *key, const char *names,
-			  size_t stride, size_t count)
-{
-	struct span items[ATTR_LIST_MAX_ITEMS];
-	size_t i;
-	enum err e;
-
-	if (count == 0)
-		return ERR_OK;
-	for (i = 0; i < count; i++)
-		items[i] = span_text(names + i * stride);
-	do
-		e = attrs_put_list(b, key, items, count);
-	while (e == ERR_LIMIT && count-- > 1);
-	return e;
 }
 
 /*
  * InvokeModel takes a body of the model's own form. Only Claude's demands
  * this member, and another's would be read here as what it is not.
  */
-static enum err inspect_form(struct inspection *in, enum route route)
+static enum err inspect_form(struct inspection *in)
 {
-	if ((route == ROUTE_INVOKE || route == ROUTE_INVOKE_STREAM ||
-	     route == ROUTE_BEDROCK_COUNT) &&
+	if ((in->route == ROUTE_INVOKE || in->route == ROUTE_INVOKE_STREAM ||
+	     in->route == ROUTE_BEDROCK_COUNT) &&
 	    !json_is(&in->doc,
 		     json_get(&in->doc, JSON_ROOT, "anthropic_version"),
 		     JSON_STRING))
-		return refuse(in, ERR_FORMAT,
-			      "anthropic_version: missing; InvokeModel is "
-			      "understood for Anthropic's models only, use "
-			      "Converse for others");
+		return inspection_refuse(
+			in, ERR_FORMAT,
+			"anthropic_version: missing; InvokeModel is understood "
+			"for Anthropic's models only, use Converse for others");
 	return ERR_OK;
 }
 
-static enum err inspect_document(struct inspection *in, enum route route)
+static enum err inspect_document(struct inspection *in)
 {
 	enum err e = inspect_top(in);
 
 	if (e == ERR_OK)
-		e = inspect_form(in, route);
+		e = inspect_form(in);
 	if (e == ERR_OK)
 		e = inspect_tools(in);
 	if (e == ERR_OK)
@@ -467,29 +426,7 @@ static enum err inspect(enum route route, struct span body, struct seen *seen,
 {
 	if (route == ROUTE_MODELS)
 		return ERR_OK;
-	in = calloc(1, sizeof(*in));
-	if (!in)
-		return ERR_MEMORY;
-	in->facts = facts;
-	in->seen = seen;
-	json_init(&in->doc);
-	e = json_parse(&in->doc, body, &limits);
-	if (e == ERR_OK && lax_find_key(&in->doc)) {
-		(void)snprintf(facts->error_text, sizeof(facts->error_text),
-			       "a key is spelled so that some readers take it "
-			       "for \"%s\"",
-			       lax_find_key(&in->doc));
-		e = ERR_FORMAT;
-	} else if (e == ERR_OK) {
-		e = inspect_document(in, route);
-	} else if (e != ERR_MEMORY) {
-		(void)snprintf(facts->error_text, sizeof(facts->error_text),
-			       "the body is not valid JSON: %s at byte %zu",
-			       in->doc.error_text, in->doc.error_at_bytes);
-	}
-	json_fini(&in->doc);
-	free(in);
-	return e == ERR_SHORT ? ERR_FORMAT : e;
+	return inspection_run(route, body, seen, facts, inspect_document);
 }
 
 static const char *error_type(unsigned http_status)

@@ -18,34 +18,7 @@
 
 #include <string.h>
 
-#include "engine/base/text.h"
-#include "engine/gate/lax.h"
-#include "engine/gate/routed.h"
-#include "engine/proto/attrs.h"
-
-#define REQUEST_TOKENS_MAX (1u << 20)
-
-struct inspection {
-	struct json doc;
-	struct request_facts *facts;
-	struct seen *seen;
-	char features[FEATURES_MAX][FEATURE_MAX_BYTES + 1];
-	size_t n_features;
-	char tool_names[ATTR_LIST_MAX_ITEMS][TOOL_NAME_MAX_BYTES + 1];
-	size_t n_tools;
-};
-
-static enum err refuse(struct inspection *in, enum err e, const char *why)
-{
-	(void)snprintf(in->facts->error_text, sizeof(in->facts->error_text),
-		       "%s", why);
-	return e;
-}
-
-static bool is_set(const struct inspection *in, json_ref at)
-{
-	return at != JSON_NONE && !json_is(&in->doc, at, JSON_NULL);
-}
+#include "engine/gate/inspection.h"
 
 static json_ref top(const struct inspection *in, const char *key)
 {
@@ -183,15 +156,17 @@ static enum err inspect_message(struct inspection *in, json_ref message)
 	enum err e = ERR_OK;
 
 	if (!json_is(j, message, JSON_OBJECT))
-		return refuse(in, ERR_FORMAT,
-			      "messages: not a list of objects");
-	if (is_set(in, json_get(j, message, "audio")))
-		e = add_plain(in, "stored_audio");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "messages: not a list of objects");
 	/* OpenRouter's place for what a model has drawn. */
 	JSON_EACH (j, image, json_get(j, message, "images")) {
 		if (e == ERR_OK)
 			e = inspect_url(in, image, "image_url", "url_image");
 	}
+	if (e != ERR_OK)
+		return e;
+	if (inspection_is_set(in, json_get(j, message, "audio")))
+		e = inspection_add(in, "stored_audio");
 	if (e == ERR_OK && json_is(j, content, JSON_OBJECT))
 		e = inspect_part(in, content);
 	if (e != ERR_OK)
@@ -240,26 +215,15 @@ static const struct {
 static enum err inspect_fields(struct inspection *in)
 {
 	const struct json *j = &in->doc;
-	json_ref plugins = top(in, "plugins"), modes = top(in, "modalities");
-	const char *names[ROUTED_FEATURES_MAX];
-	size_t n = routed_features(j, in->facts->model, names), i;
-	enum err e = ERR_OK;
+	json_ref modes = top(in, "modalities");
+	enum err e = inspection_add_routed(in);
+	size_t i;
 
-	for (i = 0; e == ERR_OK && i < n; i++)
-		e = add_plain(in, names[i]);
 	for (i = 0; e == ERR_OK && i < ARRAY_SIZE(field_features); i++)
 		if (inspection_asks(in, top(in, field_features[i].field)))
 			e = inspection_add(in, field_features[i].feature);
 	if (e != ERR_OK)
 		return e;
-	if (inspection_is_set(in, plugins) && !json_is(j, plugins, JSON_ARRAY))
-		return inspection_refuse(in, ERR_FORMAT, "plugins: not a list");
-	JSON_EACH (j, plugin, plugins) {
-		e = inspection_add_string(in, "plugin",
-					  json_get(j, plugin, "id"));
-		if (e != ERR_OK)
-			return e;
-	}
 	if (inspection_is_set(in, modes) && !json_is(j, modes, JSON_ARRAY))
 		return inspection_refuse(in, ERR_FORMAT,
 					 "modalities: not a list");
@@ -283,10 +247,11 @@ static enum err inspect_limit(struct inspection *in)
 
 	request_facts_limit(f, &in->doc, top(in, "max_tokens"));
 	request_facts_limit(f, &in->doc, top(in, "max_completion_tokens"));
-	if (is_set(in, top(in, "n")) &&
+	if (inspection_is_set(in, top(in, "n")) &&
 	    json_uint(&in->doc, top(in, "n"), 1, CHAT_CHOICES_MAX, &n) !=
 		    ERR_OK)
-		return refuse(in, ERR_FORMAT, "n: no number of choices");
+		return inspection_refuse(in, ERR_FORMAT,
+					 "n: no number of choices");
 	f->max_tokens =
 		f->max_tokens * n < UINT32_MAX ? f->max_tokens * n : UINT32_MAX;
 	return ERR_OK;
@@ -314,9 +279,10 @@ static enum err inspect_top(struct inspection *in)
 					 "stream: neither true nor false");
 	if (inspection_is_set(in, asked) &&
 	    json_bool(j, asked, &in->facts->asks_usage) != ERR_OK)
-		return refuse(in, ERR_FORMAT,
-			      "stream_options.include_usage: neither true nor "
-			      "false");
+		return inspection_refuse(
+			in, ERR_FORMAT,
+			"stream_options.include_usage: neither true nor "
+			"false");
 	e = inspect_limit(in);
 	return e == ERR_OK ? inspect_fields(in) : e;
 }
@@ -347,27 +313,5 @@ enum err chat_inspect(enum route route, struct span body, struct seen *seen,
 {
 	if (route == ROUTE_MODELS)
 		return ERR_OK;
-	in = calloc(1, sizeof(*in));
-	if (!in)
-		return ERR_MEMORY;
-	in->facts = facts;
-	in->seen = seen;
-	json_init(&in->doc);
-	e = json_parse(&in->doc, body, &limits);
-	if (e == ERR_OK && lax_find_key(&in->doc)) {
-		(void)snprintf(facts->error_text, sizeof(facts->error_text),
-			       "a key is spelled so that some readers take it "
-			       "for \"%s\"",
-			       lax_find_key(&in->doc));
-		e = ERR_FORMAT;
-	} else if (e == ERR_OK) {
-		e = inspect_document(in);
-	} else if (e != ERR_MEMORY) {
-		(void)snprintf(facts->error_text, sizeof(facts->error_text),
-			       "the body is not valid JSON: %s at byte %zu",
-			       in->doc.error_text, in->doc.error_at_bytes);
-	}
-	json_fini(&in->doc);
-	free(in);
-	return e == ERR_SHORT ? ERR_FORMAT : e;
+	return inspection_run(route, body, seen, facts, inspect_document);
 }

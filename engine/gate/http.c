@@ -22,7 +22,6 @@
 #include "engine/gate/http_wire.h"
 
 #define BODY_DISCARD_MAX_BYTES (2 * (uint64_t)BODY_MAX_BYTES)
-#define OUT_KEPT_BYTES         4096u
 
 /* --- requests ----------------------------------------------------------- */
 
@@ -165,9 +164,7 @@ void http_request_sent(struct http_request *r, size_t len_bytes)
 	r->moved_ns = uv_hrtime();
 	if (r->out_at == r->out.len_bytes) {
 		/* Idle streams are many: keep no memory for them. */
-		if (r->out.cap_bytes > OUT_KEPT_BYTES)
-			buf_fini(&r->out);
-		buf_reset(&r->out);
+		buf_fini(&r->out);
 		r->out_at = 0;
 	}
 	if (before > HTTP_OUT_LOW_BYTES &&

@@ -16,6 +16,8 @@
 #include <string.h>
 
 #include "engine/base/text.h"
+#include "engine/gate/lax.h"
+#include "engine/gate/routed.h"
 
 #define REQUEST_TOKENS_MAX (1u << 20)
 
@@ -132,6 +134,33 @@ void inspection_note_result(struct inspection *in, json_ref id, bool failed)
 		seen_add(in->seen, span_text(text));
 }
 
+/**
+ * inspection_add_routed() - Note what gateways act on in any dialect
+ * @in:	Inspection whose model is known
+ *
+ * Return: as inspection_add(); ERR_FORMAT.
+ */
+enum err inspection_add_routed(struct inspection *in)
+{
+	const char *names[ROUTED_FEATURES_MAX];
+	const struct json *j = &in->doc;
+	json_ref plugins = json_get(j, JSON_ROOT, "plugins");
+	size_t n = routed_features(j, in->facts->model, names), i;
+	enum err e = ERR_OK;
+
+	for (i = 0; e == ERR_OK && i < n; i++)
+		e = inspection_add(in, names[i]);
+	if (e == ERR_OK && inspection_is_set(in, plugins) &&
+	    !json_is(j, plugins, JSON_ARRAY))
+		return inspection_refuse(in, ERR_FORMAT, "plugins: not a list");
+	JSON_EACH (j, plugin, plugins) {
+		if (e == ERR_OK)
+			e = inspection_add_string(in, "plugin",
+						  json_get(j, plugin, "id"));
+	}
+	return e;
+}
+
 /** inspection_is_set() - Whether a value is there and not null */
 bool inspection_is_set(const struct inspection *in, json_ref at)
 {
@@ -202,6 +231,13 @@ static enum err inspect(struct inspection *in, struct span body,
 		(void)snprintf(f->error_text, sizeof(f->error_text),
 			       "the body is not valid JSON: %s at byte %zu",
 			       in->doc.error_text, in->doc.error_at_bytes);
+	if (e == ERR_OK && lax_find_key(&in->doc)) {
+		(void)snprintf(f->error_text, sizeof(f->error_text),
+			       "a key is spelled so that some readers take it "
+			       "for \"%s\"",
+			       lax_find_key(&in->doc));
+		return ERR_FORMAT;
+	}
 	if (e == ERR_OK)
 		e = look(in);
 	if (e == ERR_OK)
@@ -227,7 +263,7 @@ static enum err inspect(struct inspection *in, struct span body,
 enum err inspection_run(enum route route, struct span body, struct seen *seen,
 			struct request_facts *facts, inspection_look *look)
 {
-	struct inspection *in = calloc(1, sizeof(*in));
+	struct inspection *in = malloc(sizeof(*in));
 	enum err e;
 
 	if (!in)
@@ -235,6 +271,7 @@ enum err inspection_run(enum route route, struct span body, struct seen *seen,
 	in->route = route;
 	in->facts = facts;
 	in->seen = seen;
+	in->n_features = in->n_tools = 0;
 	json_init(&in->doc);
 	e = inspect(in, body, look);
 	json_fini(&in->doc);

@@ -7,7 +7,10 @@
 #include "engine/gate/dialect.h"
 #include "engine/proto/attrs.h"
 
-/* One request under inspection; of a dialect's own file. */
+/*
+ * One request under inspection. The lists are large and never cleared: the
+ * counts say what is there.
+ */
 struct inspection {
 	struct json doc;
 	enum route route;
@@ -34,6 +37,7 @@ MUST_CHECK enum err inspection_add_string(struct inspection *in,
 					  const char *kind, json_ref found);
 MUST_CHECK enum err inspection_add_key(struct inspection *in, const char *kind,
 				       json_ref found);
+MUST_CHECK enum err inspection_add_routed(struct inspection *in);
 void inspection_note_tool(struct inspection *in, json_ref name);
 void inspection_note_result(struct inspection *in, json_ref id, bool failed);
 bool inspection_is_set(const struct inspection *in, json_ref at);

@@ -22,71 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/base/text.h"
-#include "engine/gate/lax.h"
-#include "engine/gate/routed.h"
-#include "engine/proto/attrs.h"
-
-#define REQUEST_TOKENS_MAX (1u << 20)
-
-struct inspection {
-	struct json doc;
-	struct request_facts *facts;
-	struct seen *seen;
-	char features[FEATURES_MAX][FEATURE_MAX_BYTES + 1];
-	size_t n_features;
-	char tool_names[ATTR_LIST_MAX_ITEMS][TOOL_NAME_MAX_BYTES + 1];
-	size_t n_tools;
-};
-
-static enum err refuse(struct inspection *in, enum err e, const char *why)
-{
-	(void)snprintf(in->facts->error_text, sizeof(in->facts->error_text),
-		       "%s", why);
-	return e;
-}
-
-static enum err add_feature(struct inspection *in, const char *kind,
-			    struct span detail)
-{
-	char name[FEATURE_MAX_BYTES + 1];
-	int len = snprintf(name, sizeof(name), "%s%s", kind,
-			   detail.len_bytes ? ":" : "");
-	size_t i;
-
-	if (len > 0 && detail.len_bytes)
-		(void)text_escape_line(detail, name + len,
-				       sizeof(name) - (size_t)len);
-	for (i = 0; i < in->n_features; i++)
-		if (strcmp(in->features[i], name) == 0)
-			return ERR_OK;
-	if (in->n_features == FEATURES_MAX)
-		return refuse(in, ERR_LIMIT, "too many provider-side features");
-	memcpy(in->features[in->n_features++], name, sizeof(name));
-	return ERR_OK;
-}
-
-static enum err add_plain(struct inspection *in, const char *name)
-{
-	return add_feature(in, name, span_text(""));
-}
-
-/* A feature named after a string found in the request. */
-static enum err add_unknown(struct inspection *in, const char *kind,
-			    json_ref found)
-{
-	struct buf text;
-	enum err e;
-
-	buf_init(&text, BODY_MAX_BYTES);
-	e = json_string(&in->doc, found, &text);
-	if (e == ERR_OK)
-		e = add_feature(in, kind, buf_span(&text));
-	else if (e != ERR_MEMORY)
-		e = add_feature(in, kind, span_text("?"));
-	buf_fini(&text);
-	return e;
-}
+#include "engine/gate/inspection.h"
 
 static json_ref top(const struct inspection *in, const char *key)
 {
@@ -466,11 +402,10 @@ static const struct {
 static enum err inspect_fields(struct inspection *in)
 {
 	const struct json *j = &in->doc;
-	json_ref store = top(in, "store"), plugins = top(in, "plugins");
-	const char *names[ROUTED_FEATURES_MAX];
-	size_t n = routed_features(j, in->facts->model, names), i;
+	json_ref store = top(in, "store");
 	bool stored = false;
 	enum err e = ERR_OK;
+	size_t i;
 
 	if (inspection_is_set(in, store) &&
 	    json_bool(j, store, &stored) != ERR_OK)
@@ -479,22 +414,12 @@ static enum err inspect_fields(struct inspection *in)
 	in->facts->amend = in->route != ROUTE_RESPONSES_COUNT &&
 			   !inspection_is_set(in, store);
 	if (stored)
-		e = add_plain(in, "store");
-	for (i = 0; e == ERR_OK && i < n; i++)
-		e = add_plain(in, names[i]);
+		e = inspection_add(in, "store");
+	if (e == ERR_OK)
+		e = inspection_add_routed(in);
 	for (i = 0; e == ERR_OK && i < ARRAY_SIZE(field_features); i++)
 		if (inspection_asks(in, top(in, field_features[i].field)))
 			e = inspection_add(in, field_features[i].feature);
-	if (e != ERR_OK)
-		return e;
-	if (inspection_is_set(in, plugins) && !json_is(j, plugins, JSON_ARRAY))
-		return inspection_refuse(in, ERR_FORMAT, "plugins: not a list");
-	JSON_EACH (j, plugin, plugins) {
-		e = inspection_add_string(in, "plugin",
-					  json_get(j, plugin, "id"));
-		if (e != ERR_OK)
-			break;
-	}
 	return e;
 }
 
@@ -546,27 +471,5 @@ enum err responses_inspect(enum route route, struct span body,
 {
 	if (route == ROUTE_MODELS)
 		return ERR_OK;
-	in = calloc(1, sizeof(*in));
-	if (!in)
-		return ERR_MEMORY;
-	in->facts = facts;
-	in->seen = seen;
-	json_init(&in->doc);
-	e = json_parse(&in->doc, body, &limits);
-	if (e == ERR_OK && lax_find_key(&in->doc)) {
-		(void)snprintf(facts->error_text, sizeof(facts->error_text),
-			       "a key is spelled so that some readers take it "
-			       "for \"%s\"",
-			       lax_find_key(&in->doc));
-		e = ERR_FORMAT;
-	} else if (e == ERR_OK) {
-		e = inspect_document(in);
-	} else if (e != ERR_MEMORY) {
-		(void)snprintf(facts->error_text, sizeof(facts->error_text),
-			       "the body is not valid JSON: %s at byte %zu",
-			       in->doc.error_text, in->doc.error_at_bytes);
-	}
-	json_fini(&in->doc);
-	free(in);
-	return e == ERR_SHORT ? ERR_FORMAT : e;
+	return inspection_run(route, body, seen, facts, inspect_document);
 }

@@ -10,7 +10,8 @@
  * has InvokeModel, Converse and OpenAI's chat completions, "mantle" has
  * Anthropic's Messages and OpenAI's Responses; they sign for services of their
  * own. An API key goes as a bearer, AWS credentials sign instead. No list of
- * models in either, so core answers that from the table.
+ * models in either, so core answers that from the table. CountTokens refuses
+ * the names of inference profiles: it gets the model's.
  *
  * Prices are those of the regional end points, which are a tenth above the
  * global ones from Claude 4.5 on; "global." has rows of its own.
@@ -62,6 +63,7 @@ static const struct provider_route routes[] = {
 		.header_count = ANTHROPIC_BODY_HEADERS_COUNT,
 		.queries = anthropic_body_queries,
 		.endpoint = MANTLE,
+		.not_in = without_mantle,
 		.service = "bedrock-mantle",
 	},
 	{

@@ -72,6 +72,7 @@ struct provider_route {
 	const char *endpoint;       /* this row's own; NULL: the kind's */
 	const char *service;        /* name to sign for; NULL: the kind's */
 	const char *model;          /* part of the model's name; NULL: any */
+	bool bare_model;            /* "{model}" without its prefix */
 	/* Regions known not to have its endpoint; NULL-terminated or NULL. */
 	const char *const *not_in;
 };

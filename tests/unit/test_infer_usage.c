@@ -22,6 +22,8 @@ static const struct usage_seen good = {
 	.output_tokens = 20,
 	.request_bytes = 4000,
 	.response_bytes = 64000,
+	.total_ms = 10,
+	.most_input = 1234,
 	.most_output = 500,
 };
 
@@ -96,7 +98,46 @@ static void a_plain_request_given_up_costs_what_was_reserved(void **state)
 	s.response_bytes = 0;
 	check(&s, true, 1001, 500);
 	s.stream = true;
-	check(&s, true, 1001, 0);
+	check(&s, true, 1001, 2);
+}
+
+/* Thought that nobody sees is paid for all the same. */
+static void time_counts_where_bytes_are_few(void **state)
+{
+	struct usage_seen s = good;
+
+	(void)state;
+	s.known = s.whole = false;
+	s.input_tokens = s.output_tokens = 0;
+	s.response_bytes = 160;
+	s.total_ms = 1000;
+	check(&s, true, 1001, 256);
+	s.total_ms = 60000;
+	check(&s, true, 1001, 500);
+}
+
+static void a_lost_broker_costs_what_was_reserved(void **state)
+{
+	struct usage_seen s = {.generates = true,
+			       .lost = true,
+			       .most_input = 1234,
+			       .most_output = 500};
+
+	(void)state;
+	check(&s, true, 1234, 500);
+	s.generates = false;
+	check(&s, false, 0, 0);
+}
+
+static void a_provider_that_failed_by_itself_is_not_paid(void **state)
+{
+	struct usage_seen s = good;
+
+	(void)state;
+	s.known = s.whole = false;
+	s.input_tokens = s.output_tokens = 0;
+	s.unpaid = true;
+	check(&s, false, 0, 0);
 }
 
 static void what_no_model_answered_is_free(void **state)
@@ -125,6 +166,9 @@ int main(void)
 		cmocka_unit_test(a_whole_answer_without_usage_is_not_free),
 		cmocka_unit_test(
 			a_plain_request_given_up_costs_what_was_reserved),
+		cmocka_unit_test(time_counts_where_bytes_are_few),
+		cmocka_unit_test(a_lost_broker_costs_what_was_reserved),
+		cmocka_unit_test(a_provider_that_failed_by_itself_is_not_paid),
 		cmocka_unit_test(what_no_model_answered_is_free),
 	};
 
