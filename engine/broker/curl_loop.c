@@ -38,6 +38,7 @@ struct curl_loop {
 	unsigned count; /* transfers in it */
 	bool renew;     /* once that is 0 */
 	uv_timer_t timer;
+	uv_idle_t soon; /* libcurl wants its next turn at once */
 	curl_loop_done done;
 	curl_loop_turned turned;
 	void *context;
@@ -75,6 +76,23 @@ static void act(struct curl_loop *c, curl_socket_t fd, int events)
 static void on_timer(uv_timer_t *timer)
 {
 	act(timer->data, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static void on_soon(uv_idle_t *idle)
+{
+	(void)uv_idle_stop(idle);
+	act(idle->data, CURL_SOCKET_TIMEOUT, 0);
+}
+
+/*
+ * Not by a timer of no time: libuv runs one that a timer starts in the same
+ * turn, for ever, while a provider sends faster than libcurl reads. Nothing
+ * else would run, no deadline either.
+ */
+static void want_turn(struct curl_loop *c)
+{
+	(void)uv_timer_stop(&c->timer);
+	(void)uv_idle_start(&c->soon, on_soon);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
@@ -154,6 +172,11 @@ static int on_timeout(CURLM *multi, long timeout_ms, void *context)
 	struct curl_loop *c = context;
 
 	(void)multi;
+	if (timeout_ms == 0) {
+		want_turn(c);
+		return 0;
+	}
+	(void)uv_idle_stop(&c->soon);
 	if (timeout_ms < 0)
 		(void)uv_timer_stop(&c->timer);
 	else
@@ -194,6 +217,7 @@ static void renew_if_idle(struct curl_loop *c)
 	(void)curl_multi_cleanup(c->multi);
 	c->multi = made;
 	(void)uv_timer_stop(&c->timer);
+	(void)uv_idle_stop(&c->soon);
 }
 
 /**
@@ -230,6 +254,8 @@ enum err curl_loop_new(uv_loop_t *loop, curl_loop_done done,
 	c->context = context;
 	(void)uv_timer_init(loop, &c->timer);
 	c->timer.data = c;
+	(void)uv_idle_init(loop, &c->soon);
+	c->soon.data = c;
 	*ret_loop = c;
 	return ERR_OK;
 }
@@ -280,5 +306,5 @@ void curl_loop_resume(struct curl_loop *c, CURL *easy)
 {
 	(void)curl_easy_pause(easy, CURLPAUSE_CONT);
 	/* Not every version asks for this by itself. */
-	(void)uv_timer_start(&c->timer, on_timer, 0, 0);
+	want_turn(c);
 }

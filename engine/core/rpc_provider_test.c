@@ -218,7 +218,7 @@ static void put_answer(struct jsonw *w, const struct tested *t,
 	jsonw_put_cstr(w, "text", text);
 	jsonw_put_bool(w, "list", t->list);
 	/* Nobody was asked where we refused it ourselves. */
-	if (!m || m->failure != FAILURE_LOCAL)
+	if (!m || (m->failure != FAILURE_LOCAL && m->failure != FAILURE_NO_KEY))
 		jsonw_put_cstr(w, "url", t->url);
 	if (body.len_bytes)
 		jsonw_put_text(w, "body", body);

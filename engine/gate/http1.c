@@ -53,6 +53,7 @@ struct http1_request {
 struct http1 {
 	uv_poll_t poll;
 	uv_timer_t timer;
+	uv_idle_t soon; /* the library wants its next turn at once */
 	uv_check_t check;
 	struct MHD_Daemon *daemon;
 	struct http *http;
@@ -74,6 +75,21 @@ static void on_timer(uv_timer_t *timer)
 	run(timer->data);
 }
 
+static void on_soon(uv_idle_t *idle)
+{
+	run(idle->data);
+}
+
+/*
+ * Not by a timer of no time: libuv runs one that a timer starts in the same
+ * turn, for ever, while a guest sends faster than the library works.
+ */
+static void want_turn(struct http1 *one)
+{
+	(void)uv_timer_stop(&one->timer);
+	(void)uv_idle_start(&one->soon, on_soon);
+}
+
 /* Lets the library work; only ever called by the loop. */
 static void run(struct http1 *one)
 {
@@ -88,8 +104,11 @@ static void run(struct http1 *one)
 	if (MHD_get_timeout(one->daemon, &wait_ms) != MHD_YES ||
 	    wait_ms > TIMER_MAX_MS)
 		wait_ms = TIMER_MAX_MS;
-	if (one->again)
-		wait_ms = 0;
+	if (one->again || wait_ms == 0) {
+		want_turn(one);
+		return;
+	}
+	(void)uv_idle_stop(&one->soon);
 	(void)uv_timer_start(&one->timer, on_timer, wait_ms, 0);
 }
 
@@ -118,7 +137,7 @@ static void want_run(struct http1 *one)
 	if (one->again)
 		return;
 	one->again = true;
-	(void)uv_timer_start(&one->timer, on_timer, 0, 0);
+	want_turn(one);
 }
 
 static int socket_of(struct MHD_Connection *connection)
@@ -511,8 +530,10 @@ enum err http1_new(struct http *h, struct http1 **ret_one)
 	(void)uv_timer_init(h->loop, &one->timer);
 	(void)uv_check_init(h->loop, &one->check);
 	one->timer.data = one;
+	(void)uv_idle_init(h->loop, &one->soon);
+	one->soon.data = one;
 	one->check.data = one;
-	one->handles = 3;
+	one->handles = 4;
 	if (uv_poll_start(&one->poll, UV_READABLE, on_poll) != 0 ||
 	    uv_check_start(&one->check, on_check) != 0) {
 		http1_free(one);
@@ -548,6 +569,7 @@ void http1_free(struct http1 *one)
 	uv_close((uv_handle_t *)&one->check, on_handle_closed);
 	uv_close((uv_handle_t *)&one->poll, on_handle_closed);
 	uv_close((uv_handle_t *)&one->timer, on_handle_closed);
+	uv_close((uv_handle_t *)&one->soon, on_handle_closed);
 }
 
 /**

@@ -45,6 +45,7 @@ struct http2 {
 	LIST_HEAD(http2_dirty_list, http2_connection) dirty;
 	unsigned count;
 	uint64_t second_ns;
+	uint64_t least_ms; /* until the next turn that the timer makes */
 	int handles;
 };
 
@@ -305,9 +306,14 @@ static void turn(struct http2 *two)
 	}
 }
 
+/* libuv runs a timer of no time that a timer starts at once, for ever. */
 static void on_timer(uv_timer_t *timer)
 {
-	turn(timer->data);
+	struct http2 *two = timer->data;
+
+	two->least_ms = 1;
+	turn(two);
+	two->least_ms = 0;
 }
 
 /* After the turn's events, so that what they wrote goes out together. */
@@ -327,7 +333,7 @@ void http2_want_flush(struct http2_connection *c)
 	c->dirty = true;
 	LIST_INSERT_HEAD(&c->two->dirty, c, next_dirty);
 	/* The loop must not sleep before on_check() ran. */
-	(void)uv_timer_start(&c->two->timer, on_timer, 0, 0);
+	(void)uv_timer_start(&c->two->timer, on_timer, c->two->least_ms, 0);
 }
 
 /* --- input -------------------------------------------------------------------

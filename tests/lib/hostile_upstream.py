@@ -85,6 +85,13 @@ def read_head(conn):
                       (line.partition(b":") for line in lines[1:])}, rest
 
 
+def linger(conn):
+    """As servers do that want their answer to arrive: not closed with a reset."""
+    conn.shutdown(socket.SHUT_WR)
+    while conn.recv(65536):
+        pass
+
+
 def serve(conn, record):
     while True:
         line, headers, rest = read_head(conn)
@@ -95,6 +102,8 @@ def serve(conn, record):
             answer = b'{"error":{"message":"too large for us"}}'
             conn.sendall(b"HTTP/1.1 413 no\r\ncontent-type: application/json\r\n"
                          b"content-length: %d\r\n\r\n%s" % (len(answer), answer))
+            if int(headers[b"content-length"]) % 2 == 0:
+                linger(conn)
             return
         while len(rest) < int(headers[b"content-length"]):
             rest += conn.recv(65536)

@@ -101,8 +101,10 @@ static void test_every_breach_ends_one_request_alone(void **state)
 						 r->outcome.failure),
 				 r->text);
 		assert_null(strstr(r->text, KEY));
-		assert_null(memmem(r->headers.data, r->headers.len_bytes, KEY,
-				   strlen(KEY)));
+		if (r->headers.len_bytes)
+			assert_null(memmem(r->headers.data,
+					   r->headers.len_bytes, KEY,
+					   strlen(KEY)));
 		assert_false(broker_rig_body_holds(r, KEY));
 		run(r, "good");
 		assert_int_equal(r->outcome.error, ERR_OK);
@@ -132,7 +134,11 @@ static void test_a_second_answer_is_nobodys(void **state)
 	broker_rig_free(r);
 }
 
-/* A refusal counts, also of one who does not read what it refuses. */
+/*
+ * A refusal counts, also before all of the request was sent. A server that
+ * lingers gets it through; of one that resets the connection (an odd length)
+ * it may come too late, and is a broken connection then.
+ */
 static void test_an_early_answer_arrives(void **state)
 {
 	struct rig_provider server;
@@ -147,9 +153,12 @@ static void test_an_early_answer_arrives(void **state)
 	memset(body, ' ', LARGE_BYTES);
 	memcpy(body, "{\"model\":\"early\"", 16);
 	for (int i = 0; i < 10; i++) {
+		p.body_bytes = LARGE_BYTES - (size_t)(i % 2);
 		broker_rig_forget(r);
 		broker_rig_send_grant(r, &p, false);
 		assert_true(rig_wait(&r->loop, broker_rig_is_over, r));
+		if (i % 2 && r->outcome.failure == FAILURE_RESET)
+			continue;
 		if (r->outcome.http_status != 413 ||
 		    r->outcome.failure != FAILURE_HTTP)
 			fail_msg("%u %s: %s", r->outcome.http_status,
