@@ -503,5 +503,6 @@ bool broker_rig_provider_got_it(void *context)
 
 bool broker_rig_body_holds(struct broker_rig *r, const char *text)
 {
-	return memmem(r->body.data, r->body.len_bytes, text, strlen(text));
+	return r->body.len_bytes &&
+	       memmem(r->body.data, r->body.len_bytes, text, strlen(text));
 }
