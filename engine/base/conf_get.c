@@ -111,7 +111,8 @@ static enum err check_file(int fd, const char *path, bool root_only,
 				    strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		return conf_fail_at(error, path, 0, "is not a regular file");
-	if (st.st_uid == OVERFLOW_UID && geteuid() != 0)
+	if (st.st_uid == OVERFLOW_UID && st.st_uid != geteuid() &&
+	    geteuid() != 0)
 		return conf_fail_at(error, path, 0,
 				    "its owner cannot be seen from the jail of "
 				    "a user's engine; restart the engine to "
