@@ -45,12 +45,6 @@ struct secret_input {
 
 static unsigned open_inputs;
 
-/** secret_input_open() - How many clients are typing */
-unsigned secret_input_open(void)
-{
-	return open_inputs;
-}
-
 static int exit_code(enum err e)
 {
 	if (e == ERR_PERMISSION)

@@ -52,6 +52,5 @@ void secret_input_answer(struct secret_input *in);
 struct secret_input_result *secret_input_result(struct secret_input *in);
 MUST_CHECK enum err secret_input_split(struct span input, unsigned count,
 				       struct span ret_lines[SECRET_LINES_MAX]);
-unsigned secret_input_open(void);
 
 #endif

@@ -18,9 +18,6 @@ MUST_CHECK enum err anthropic_rewrite(struct span body,
 
 struct neutral_reader *anthropic_reader_new(bool streamed, neutral_emit *emit,
 					    void *context);
-/* One event's JSON, for wires that wrap them otherwise than in SSE. */
-MUST_CHECK enum err anthropic_reader_take(struct neutral_reader *r,
-					  struct span json);
 struct neutral_writer *anthropic_writer_new(const struct neutral_answer *a);
 
 enum neutral_error anthropic_read_http_error(unsigned http_status,

@@ -445,29 +445,10 @@ static enum err dispatch(struct anthropic_reader *a, json_ref type)
 	return ERR_OK;
 }
 
-/**
- * anthropic_reader_take() - Take one event of a stream
- * @r:		Reader made for a stream; nothing more happens once it stopped
- * @json:	The event's data
- *
- * Return: as the reader's feed().
- */
-enum err anthropic_reader_take(struct neutral_reader *r, struct span json)
-{
-	struct anthropic_reader *a = (struct anthropic_reader *)r;
-	json_ref type;
-	enum err e;
-
-	if (r->stopped)
-		return ERR_OK;
-	e = parse_event(a, json, &type);
-	return e == ERR_OK ? dispatch(a, type) : e;
-}
-
 static enum err on_sse(struct anthropic_reader *a, const struct sse_event *ev)
 {
 	char name[64];
-	json_ref type;
+	json_ref type = JSON_NONE;
 	enum err e;
 
 	if (a->base.stopped)

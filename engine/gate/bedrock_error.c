@@ -160,12 +160,6 @@ const char *bedrock_error_name(enum neutral_error error,
 	return kinds[error].name;
 }
 
-/** bedrock_error_in_stream() - The exception of a kind, in a stream */
-const char *bedrock_error_in_stream(enum neutral_error error)
-{
-	return kinds[error].in_stream;
-}
-
 static enum err read_words(const struct json *doc, struct buf *words)
 {
 	json_ref text = json_get(doc, JSON_ROOT, "message");

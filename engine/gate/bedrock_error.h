@@ -19,7 +19,6 @@ struct bedrock_failure {
 const char *bedrock_error_type(unsigned http_status);
 const char *bedrock_error_name(enum neutral_error error,
 			       unsigned *ret_http_status);
-const char *bedrock_error_in_stream(enum neutral_error error);
 enum neutral_error bedrock_error_kind(struct span name, unsigned http_status);
 enum neutral_error bedrock_read_error(unsigned http_status, struct span body,
 				      struct buf *message);
